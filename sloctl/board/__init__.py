@@ -1,0 +1,30 @@
+"""The board: memory that the two planes share, and the only way between them.
+
+The data plane writes counters, histograms, layer times and health; the control plane writes one control word
+a model, which the data plane reads on every request. The supervisor makes the memory and hands its file
+descriptor down, so counters outlive a crash of either plane.
+"""
+
+from sloctl.board.board import Board, Counter, Gauge, Histogram, LayerTable
+from sloctl.board.control_word import BreakerCommand, ControlWord
+from sloctl.board.health import HealthCell, LevelState
+from sloctl.board.snapshot import Snapshot
+from sloctl.board.status import PlaneStatus, Phase
+from sloctl.board.topology import ModelTopology, Topology
+
+__all__ = [
+    "Board",
+    "BreakerCommand",
+    "ControlWord",
+    "Counter",
+    "Gauge",
+    "HealthCell",
+    "Histogram",
+    "LayerTable",
+    "LevelState",
+    "ModelTopology",
+    "Phase",
+    "PlaneStatus",
+    "Snapshot",
+    "Topology",
+]

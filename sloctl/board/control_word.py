@@ -1,0 +1,86 @@
+"""The control word: what the control plane decides for one model, read by the data plane on every request."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from sloctl.board.layout import ControlPlace
+from sloctl.board.memory import Memory
+
+
+class BreakerCommand(IntEnum):
+    """What the control plane asks of a model's breaker; it acts by itself while the command is AUTO."""
+
+    AUTO = 0
+    TRIP = 1
+    HALF_OPEN = 2
+    CLOSE = 3
+    FORCE_OPEN = 4
+    DISABLE = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ControlWord:
+    """One model's control word.
+
+    `variant` is the index of the serving variant; `admit` the admitted share (0..1) of each priority class,
+    highest first; `limit` bounds requests in flight (0: the configured one); `breaker` is carried out each
+    time `breaker_sequence` grows; `canary` is the weight of each variant beside the serving one (all 0: no
+    canary); `faults` is a bit mask of injected faults, honoured only where the configuration allows them.
+    """
+
+    variant: int = 0
+    limit: int = 0
+    breaker: BreakerCommand = BreakerCommand.AUTO
+    breaker_sequence: int = 0
+    faults: int = 0
+    admit: tuple[float, ...] = ()
+    canary: tuple[float, ...] = ()
+
+
+class ControlCell:
+    """A model's control word on the board: one writer (the control plane), any number of readers."""
+
+    def __init__(self, memory: Memory, place: ControlPlace) -> None:
+        self._memory = memory
+        self._place = place
+        self._seen = -1
+        self._word = ControlWord()
+
+    def write(self, word: ControlWord) -> None:
+        """Puts a whole new word in place."""
+        place, ints, floats = self._place, self._memory.ints, self._memory.floats
+        if len(word.admit) != place.priorities or len(word.canary) != place.variants:
+            raise ValueError("admit wants a share for each class and canary a weight for each variant")
+
+        def put() -> None:
+            start = place.start + 1
+            scalars = (word.variant, word.limit, int(word.breaker), word.breaker_sequence, word.faults)
+            for offset, value in enumerate(scalars):
+                ints[start + offset] = value
+            for offset, share in enumerate((*word.admit, *word.canary)):
+                floats[start + len(scalars) + offset] = share
+
+        self._memory.write_record(place.start, put)
+
+    def read(self) -> ControlWord:
+        """The word as it is now; parsed anew only when it has changed (about 0.1 µs otherwise)."""
+        sequence = self._memory.ints[self._place.start]
+        if sequence != self._seen:
+            self._word = self._memory.read_record(self._place.start, self._parse)
+            # Remember an even number only: while one writes, look again next time.
+            self._seen = sequence if sequence % 2 == 0 else -1
+        return self._word
+
+    def _parse(self) -> ControlWord:
+        place, ints, floats = self._place, self._memory.ints, self._memory.floats
+        start = place.start + 1
+        shares = start + 5
+        return ControlWord(
+            variant=ints[start],
+            limit=ints[start + 1],
+            breaker=BreakerCommand(ints[start + 2]),
+            breaker_sequence=ints[start + 3],
+            faults=ints[start + 4],
+            admit=tuple(floats[shares : shares + place.priorities]),
+            canary=tuple(floats[shares + place.priorities : shares + place.priorities + place.variants]),
+        )

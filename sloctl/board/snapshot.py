@@ -1,0 +1,77 @@
+"""A copy of the board at one moment, for the tick and the exporters."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sloctl.board.health import LevelState
+from sloctl.board.layout import LAYER_NAME_WORDS, WORD, Layout, bounds_of, is_float
+from sloctl.board.memory import text_of
+from sloctl.telemetry.catalogue import DATA_METRICS, HEALTH_LEVEL, LAYER_DURATION, Kind, Metric
+from sloctl.telemetry.families import Family, HistogramValue, SummaryValue, Value
+
+_HEALTH_VALUE = {LevelState.PASSING: 1.0, LevelState.MISSED: 0.5}
+
+
+class Snapshot:
+    """Reads of one copy of the board; labels are given in the order of the metric's declaration."""
+
+    def __init__(self, layout: Layout, data: bytes) -> None:
+        self._layout = layout
+        self._data = data
+        self._ints = np.frombuffer(data, np.int64)
+        self._floats = np.frombuffer(data, np.float64)
+
+    def scalar(self, metric: Metric, *labels: str) -> float:
+        """A counter's or gauge's value."""
+        cell = self._layout.cells[metric.name, labels]
+        return float(self._floats[cell]) if is_float(metric) else int(self._ints[cell])
+
+    def counts(self, metric: Metric, *labels: str) -> NDArray[np.int64]:
+        """A histogram's counts, one a bound and one for what lies above (not cumulative)."""
+        cell = self._layout.cells[metric.name, labels]
+        return self._ints[cell : cell + len(bounds_of(metric, self._layout.topology)) + 1]
+
+    def total(self, metric: Metric, *labels: str) -> float:
+        """A histogram's sum of observations."""
+        cell = self._layout.cells[metric.name, labels]
+        return float(self._floats[cell + len(bounds_of(metric, self._layout.topology)) + 1])
+
+    def layers(self, model: str, variant: str) -> list[tuple[str, SummaryValue]]:
+        """A variant's layers in execution order."""
+        place = self._layout.layers[model, variant]
+        found = []
+        for index in range(min(int(self._ints[place.start]), place.slots)):
+            slot = place.slot(index)
+            name = text_of(self._data[slot * WORD : (slot + LAYER_NAME_WORDS) * WORD])
+            count = int(self._ints[slot + LAYER_NAME_WORDS])
+            found.append((name, SummaryValue(count, float(self._floats[slot + LAYER_NAME_WORDS + 1]))))
+        return found
+
+    def families(self) -> list[Family]:
+        """Every data-plane metric with all its series."""
+        found = {metric.name: Family(metric) for metric in DATA_METRICS}
+        for (name, labels), cell in self._layout.cells.items():
+            family = found[name]
+            family.samples.append((labels, self._value(family.metric, labels, cell)))
+        for model, variant in self._layout.layers:
+            samples = found[LAYER_DURATION.name].samples
+            samples += (((model, variant, layer), value) for layer, value in self.layers(model, variant))
+        return list(found.values())
+
+    def _value(self, metric: Metric, labels: tuple[str, ...], cell: int) -> Value:
+        if metric is HEALTH_LEVEL:
+            model, variant, level = labels
+            state = LevelState(int(self._ints[self._layout.health[model, variant, level].start + 1]))
+            return _HEALTH_VALUE.get(state, 0.0)
+        if metric.kind is Kind.HISTOGRAM:
+            return self._histogram(metric, labels)
+        return float(self._floats[cell]) if is_float(metric) else int(self._ints[cell])
+
+    def _histogram(self, metric: Metric, labels: tuple[str, ...]) -> HistogramValue:
+        topology = self._layout.topology
+        bounds = bounds_of(metric, topology)
+        shown = topology.exported if bounds is topology.bounds else bounds
+        running = np.cumsum(self.counts(metric, *labels))
+        picked = np.searchsorted(bounds, shown)
+        cumulative = (*running[picked].tolist(), int(running[-1]))
+        return HistogramValue(shown, cumulative, self.total(metric, *labels))

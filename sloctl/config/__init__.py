@@ -1,0 +1,1 @@
+"""Configuration: YAML in, typed models out, every error with its place, all of them at once."""

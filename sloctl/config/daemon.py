@@ -1,0 +1,115 @@
+"""The daemon's own configuration: `apiVersion: sloctl/v1, kind: Daemon`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from sloctl.config.base import Duration, Model
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Ratio = Annotated[float, Field(ge=0, le=1)]
+
+
+class ServingConfig(Model):
+    """The data plane's V2 endpoint. Port 0 lets the system choose."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8000
+    max_body_bytes: Annotated[int, Field(gt=0)] = 64 * 1024 * 1024
+    drain_timeout: Duration = 10.0
+
+
+class ControlConfig(Model):
+    """The control plane's endpoint and its ticks."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8002
+    tick: Annotated[Duration, Field(ge=0.05, le=5)] = 0.25
+    token_file: str | None = None  # guards the API's writes; without it only loopback may bind
+    enabled: bool = True  # false: measure and export, but decide nothing
+
+
+class HealthConfig(Model):
+    """Health probes of the hosted variants."""
+
+    interval: Annotated[Duration, Field(ge=0.5)] = 5.0
+    timeout: Annotated[Duration, Field(gt=0)] = 2.0
+
+
+class BreakerConfig(Model):
+    """resilience4j's settings of a model's breaker, under its names."""
+
+    enabled: bool = True
+    failure_rate_threshold: Annotated[float, Field(gt=0, le=100)] = 50.0
+    sliding_window_size: Annotated[int, Field(gt=0)] = 100
+    minimum_number_of_calls: Annotated[int, Field(gt=0)] = 20
+    wait_duration_in_open_state: Annotated[Duration, Field(gt=0)] = 5.0
+    permitted_number_of_calls_in_half_open_state: Annotated[int, Field(gt=0)] = 10
+    max_wait_duration_in_half_open_state: Annotated[Duration, Field(gt=0)] = 10.0
+
+
+class ProfileConfig(Model):
+    """Sampling of layer times. An interval of 0s turns it off."""
+
+    interval: Annotated[Duration, Field(ge=0)] = 60.0
+
+
+
+
+class ModelConfig(Model):
+    """A hosted model. `variants` are most accurate first; the first one serves at start."""
+
+    name: Name
+    variants: Annotated[list[Name], Field(min_length=1)]
+    max_batch: Annotated[int, Field(gt=0)] = 8
+    batch_wait: Annotated[Duration, Field(ge=0, le=1)] = 0.0
+    max_queue: Annotated[int, Field(gt=0)] = 512
+    deadline: Annotated[Duration, Field(gt=0)] = 10.0
+    threads: Annotated[int, Field(ge=0)] = 1  # of a CPU engine; 0: one a core
+    allow_nonfinite: bool = False
+    profile: ProfileConfig = ProfileConfig()
+    breaker: BreakerConfig = BreakerConfig()
+
+    @model_validator(mode="after")
+    def _unique(self) -> "ModelConfig":
+        if len(set(self.variants)) != len(self.variants):
+            raise ValueError("a variant is named twice")
+        return self
+
+
+class TelemetryConfig(Model):
+    """Where spans and metrics go besides /metrics."""
+
+    otlp_endpoint: str | None = None
+    otlp_interval: Annotated[Duration, Field(ge=1)] = 15.0
+
+
+class DaemonConfig(Model):
+    """The whole file. Relative paths are relative to it."""
+
+    api_version: Literal["sloctl/v1"]
+    kind: Literal["Daemon"]
+    serving: ServingConfig = ServingConfig()
+    control: ControlConfig = ControlConfig()
+    health: HealthConfig = HealthConfig()
+    telemetry: TelemetryConfig = AlertingConfig()
+    state_dir: str = "state"
+    repository: str = "repository"
+    device: str = "cpu"  # or cuda:N, or a GPU's UUID
+    priorities: Annotated[list[Name], Field(min_length=1, max_length=8)] = ["high", "normal", "low"]
+    default_priority: Name = "normal"
+    slos: list[str] = []  # files or globs
+    policies: list[str] = []
+    windows: str | None = None  # an alerting-window file in place of the SRE workbook's
+    models: Annotated[list[ModelConfig], Field(min_length=1)]
+    fault_injection: bool = False  # lets the API inject engine faults; for tests and the demo
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "DaemonConfig":
+        names = [model.name for model in self.models]
+        if len(set(names)) != len(names):
+            raise ValueError("a model is named twice")
+        if self.default_priority not in self.priorities:
+            raise ValueError(f"defaultPriority {self.default_priority!r} is not among priorities")
+        return self

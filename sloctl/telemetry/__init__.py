@@ -1,0 +1,1 @@
+"""What sloctl measures (the metric catalogue), and how it logs and traces itself."""

@@ -1,0 +1,330 @@
+"""The metric catalogue: every metric of sloctl, declared once.
+
+The board lays out its memory from it, the exporters name and describe series by it, the dashboards, the
+recording rules and the reference page are generated from it. Units follow Prometheus' naming guide: base
+units (seconds, bytes, ratio) and `_total` on counters.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """The OpenMetrics type of a metric."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+    SUMMARY = "summary"
+    INFO = "info"
+
+
+class Plane(StrEnum):
+    """Which process writes a metric: the data plane (on the board) or the control plane (in its memory)."""
+
+    DATA = "data"
+    CONTROL = "control"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric: `name` as exported, `unit` of its values, `labels` in order, `help` for people."""
+
+    name: str
+    kind: Kind
+    unit: str
+    labels: tuple[str, ...]
+    help: str
+    plane: Plane = Plane.DATA
+
+
+OUTCOMES = (
+    "ok",  # answered with a result
+    "invalid",  # the client's mistake: 4xx
+    "error",  # the engine failed or gave a non-finite result
+    "shed",  # refused by the admitted share of its priority class
+    "overloaded",  # refused by the bounded queue or the concurrency limit
+    "deadline",  # refused or dropped because it could not be answered in time
+    "breaker_open",  # refused while the breaker is open
+    "unavailable",  # refused while starting or draining
+    "cancelled",  # the client went away
+)
+HEALTH_LEVELS = ("device", "runtime", "model", "context", "inference")
+BREAKER_STATES = ("closed", "open", "half_open", "forced_open", "disabled")
+BATCH_BOUNDS: tuple[float, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+_D, _C = Plane.DATA, Plane.CONTROL
+_MODEL, _VARIANT = ("model",), ("model", "variant")
+
+
+def _m(name: str, kind: Kind, unit: str, labels: tuple[str, ...], text: str, plane: Plane = _D) -> Metric:
+    return Metric(name, kind, unit, labels, text, plane)
+
+
+REQUESTS = _m(
+    "sloctl_requests_total",
+    Kind.COUNTER,
+    "1",
+    ("model", "priority", "outcome"),
+    "Requests offered, by how they ended.",
+)
+REQUEST_DURATION = _m(
+    "sloctl_request_duration_seconds",
+    Kind.HISTOGRAM,
+    "seconds",
+    _VARIANT,
+    "End-to-end time of answered requests in the server, from parsed headers to the encoded answer.",
+)
+QUEUE_DURATION = _m(
+    "sloctl_queue_duration_seconds",
+    Kind.HISTOGRAM,
+    "seconds",
+    _MODEL,
+    "Time of a request between admission and the start of its batch.",
+)
+ENGINE_DURATION = _m(
+    "sloctl_engine_duration_seconds",
+    Kind.HISTOGRAM,
+    "seconds",
+    _VARIANT,
+    "Time of a batch on the device: CUDA events on a GPU, the run call on a CPU.",
+)
+ENQUEUE_DURATION = _m(
+    "sloctl_enqueue_duration_seconds",
+    Kind.HISTOGRAM,
+    "seconds",
+    _VARIANT,
+    "Host time to hand a batch to the device: copies and enqueue; on a CPU, the binding of inputs.",
+)
+BATCH_SIZE = _m(
+    "sloctl_batch_size", Kind.HISTOGRAM, "1", _VARIANT, "Rows of an executed batch (its mean is sum over count)."
+)
+INFERENCES = _m("sloctl_inferences_total", Kind.COUNTER, "1", _VARIANT, "Rows inferred without error.")
+ENGINE_ERRORS = _m("sloctl_engine_errors_total", Kind.COUNTER, "1", _VARIANT, "Batches that the engine failed.")
+NONFINITE = _m(
+    "sloctl_nonfinite_outputs_total",
+    Kind.COUNTER,
+    "1",
+    _VARIANT,
+    "Requests whose output held NaN or infinity where the model forbids it.",
+)
+BATCHED_REQUESTS = _m(
+    "sloctl_batched_requests_total", Kind.COUNTER, "1", _MODEL, "Requests that shared their batch with another."
+)
+EXECUTED_REQUESTS = _m(
+    "sloctl_executed_requests_total", Kind.COUNTER, "1", _MODEL, "Requests that reached the engine."
+)
+VARIANT_SWITCHES = _m(
+    "sloctl_variant_switches_total", Kind.COUNTER, "1", _MODEL, "Times that the serving variant changed."
+)
+CONTEXT_SWITCHES = _m(
+    "sloctl_context_switches_total",
+    Kind.COUNTER,
+    "1",
+    _MODEL,
+    "Launches on another execution context than the launch before.",
+)
+QUEUE_LENGTH = _m("sloctl_queue_length", Kind.GAUGE, "1", _MODEL, "Requests that wait for a batch.")
+INFLIGHT = _m("sloctl_inflight_requests", Kind.GAUGE, "1", _MODEL, "Requests admitted and not yet answered.")
+SERVING_VARIANT = _m(
+    "sloctl_serving_variant", Kind.GAUGE, "1", _VARIANT, "1 for the variant that serves now, 0 for the others."
+)
+VARIANT_CAPACITY = _m(
+    "sloctl_variant_capacity_inferences_per_second",
+    Kind.GAUGE,
+    "1/s",
+    _VARIANT,
+    "Measured peak throughput of a variant on this machine (rows a second at its best batch size).",
+)
+VARIANT_ACCURACY = _m(
+    "sloctl_variant_accuracy_ratio",
+    Kind.GAUGE,
+    "ratio",
+    _VARIANT,
+    "Accuracy of a variant on the gate's data set, from its manifest (NaN where none was measured).",
+)
+VARIANT_MEMORY = _m(
+    "sloctl_variant_memory_bytes", Kind.GAUGE, "bytes", _VARIANT, "Memory that a loaded variant takes on its device."
+)
+BREAKER_STATE = _m(
+    "sloctl_breaker_state", Kind.GAUGE, "1", ("model", "state"), "1 for the state that the breaker is in."
+)
+BREAKER_TRANSITIONS = _m(
+    "sloctl_breaker_transitions_total", Kind.COUNTER, "1", ("model", "state"), "Entries of the breaker into a state."
+)
+HEALTH_LEVEL = _m(
+    "sloctl_health_level",
+    Kind.GAUGE,
+    "1",
+    ("model", "variant", "level"),
+    "Health of a level: 1 passing, 0.5 missed once, 0 failing or not reached yet.",
+)
+PROBE_SECONDS = _m(
+    "sloctl_health_probe_seconds_total", Kind.COUNTER, "seconds", _MODEL, "Device time spent on health probes."
+)
+LAYER_DURATION = _m(
+    "sloctl_layer_duration_seconds",
+    Kind.SUMMARY,
+    "seconds",
+    ("model", "variant", "layer"),
+    "Sampled time of a layer, measured off the hot path.",
+)
+PROFILES = _m("sloctl_layer_profiles_total", Kind.COUNTER, "1", _VARIANT, "Layer profiles sampled.")
+
+DATA_METRICS: tuple[Metric, ...] = (
+    REQUESTS,
+    REQUEST_DURATION,
+    QUEUE_DURATION,
+    ENGINE_DURATION,
+    ENQUEUE_DURATION,
+    BATCH_SIZE,
+    INFERENCES,
+    ENGINE_ERRORS,
+    NONFINITE,
+    BATCHED_REQUESTS,
+    EXECUTED_REQUESTS,
+    VARIANT_SWITCHES,
+    CONTEXT_SWITCHES,
+    QUEUE_LENGTH,
+    INFLIGHT,
+    SERVING_VARIANT,
+    VARIANT_CAPACITY,
+    VARIANT_ACCURACY,
+    VARIANT_MEMORY,
+    BREAKER_STATE,
+    BREAKER_TRANSITIONS,
+    HEALTH_LEVEL,
+    PROBE_SECONDS,
+    LAYER_DURATION,
+    PROFILES,
+)
+
+BUILD_INFO = _m("sloctl_build_info", Kind.GAUGE, "1", ("version",), "Always 1; the version is a label.", _C)
+READY = _m("sloctl_ready", Kind.GAUGE, "1", (), "1 while the health verdict is ready.", _C)
+PLANE_UP = _m("sloctl_plane_up", Kind.GAUGE, "1", ("plane",), "1 while a plane's heartbeat is fresh.", _C)
+PLANE_RESTARTS = _m(
+    "sloctl_plane_restarts_total", Kind.COUNTER, "1", ("plane",), "Times that the supervisor started a plane anew.", _C
+)
+PROCESS_MEMORY = _m(
+    "sloctl_process_memory_bytes", Kind.GAUGE, "bytes", ("plane",), "Resident memory of a plane's process.", _C
+)
+PROCESS_CPU = _m(
+    "sloctl_process_cpu_seconds_total", Kind.COUNTER, "seconds", ("plane",), "Processor time of a plane's process.", _C
+)
+PROCESS_CONTEXT_SWITCHES = _m(
+    "sloctl_process_context_switches_total",
+    Kind.COUNTER,
+    "1",
+    ("plane", "kind"),
+    "The kernel's context switches of a plane's process, voluntary and not.",
+    _C,
+)
+DEVICE_MEMORY_USED = _m(
+    "sloctl_device_memory_used_bytes", Kind.GAUGE, "bytes", ("device",), "Device memory in use (the host's on a CPU).", _C
+)
+DEVICE_MEMORY_TOTAL = _m(
+    "sloctl_device_memory_total_bytes", Kind.GAUGE, "bytes", ("device",), "Device memory in all.", _C
+)
+OFFERED_RATE = _m(
+    "sloctl_offered_requests_per_second", Kind.GAUGE, "1/s", _MODEL, "Requests offered a second, over the last 2 s.", _C
+)
+THROUGHPUT_RATIO = _m(
+    "sloctl_throughput_peak_ratio",
+    Kind.GAUGE,
+    "ratio",
+    _MODEL,
+    "Rows inferred a second over the measured peak of the serving variant.",
+    _C,
+)
+ADMITTED_RATIO = _m(
+    "sloctl_admitted_ratio", Kind.GAUGE, "ratio", ("model", "priority"), "Share of a class that is admitted.", _C
+)
+SLO_OBJECTIVE = _m("sloctl_slo_objective_ratio", Kind.GAUGE, "ratio", ("slo",), "Target of an SLO.", _C)
+SLO_GOOD = _m("sloctl_slo_good_events_total", Kind.COUNTER, "1", ("slo",), "Good events of an SLO.", _C)
+SLO_EVENTS = _m("sloctl_slo_events_total", Kind.COUNTER, "1", ("slo",), "Valid events of an SLO.", _C)
+SLO_ERROR_RATIO = _m(
+    "sloctl_slo_error_ratio",
+    Kind.GAUGE,
+    "ratio",
+    ("slo", "window"),
+    "Share of bad events in a window (0 where there were none).",
+    _C,
+)
+SLO_BURN_RATE = _m(
+    "sloctl_slo_burn_rate", Kind.GAUGE, "ratio", ("slo", "window"), "Error ratio over the error budget.", _C
+)
+SLO_BUDGET_REMAINING = _m(
+    "sloctl_slo_error_budget_remaining_ratio",
+    Kind.GAUGE,
+    "ratio",
+    ("slo",),
+    "Share of the period's error budget that is left; negative when overspent.",
+    _C,
+)
+SLO_ALERT = _m(
+    "sloctl_slo_alert_firing", Kind.GAUGE, "1", ("slo", "severity"), "1 while the in-process burn-rate alert fires.", _C
+)
+RULE_ACTIVE = _m("sloctl_policy_rule_active", Kind.GAUGE, "1", ("policy", "rule"), "1 while a rule holds.", _C)
+DECISIONS = _m(
+    "sloctl_decisions_total", Kind.COUNTER, "1", ("policy", "rule", "action"), "Decisions taken, by rule and action.", _C
+)
+OVERRIDES_ACTIVE = _m("sloctl_overrides_active", Kind.GAUGE, "1", (), "Overrides by hand that have not expired.", _C)
+CONFIG_RELOADS = _m(
+    "sloctl_config_reloads_total", Kind.COUNTER, "1", ("result",), "Reloads of SLOs and policies, accepted or refused.", _C
+)
+CONFIG_LAST_RELOAD_OK = _m(
+    "sloctl_config_last_reload_successful", Kind.GAUGE, "1", (), "1 if the last reload was accepted.", _C
+)
+TICK_DURATION = _m(
+    "sloctl_tick_duration_seconds", Kind.SUMMARY, "seconds", (), "Time of a control tick: snapshot, judge, act.", _C
+)
+HEALTH_LAST_SUCCESS = _m(
+    "sloctl_health_last_success_seconds",
+    Kind.GAUGE,
+    "seconds",
+    ("model", "variant", "level"),
+    "Seconds since a health level last passed (NaN if never).",
+    _C,
+)
+
+CONTROL_METRICS: tuple[Metric, ...] = (
+    BUILD_INFO,
+    READY,
+    PLANE_UP,
+    PLANE_RESTARTS,
+    PROCESS_MEMORY,
+    PROCESS_CPU,
+    PROCESS_CONTEXT_SWITCHES,
+    DEVICE_MEMORY_USED,
+    DEVICE_MEMORY_TOTAL,
+    OFFERED_RATE,
+    THROUGHPUT_RATIO,
+    ADMITTED_RATIO,
+    SLO_OBJECTIVE,
+    SLO_GOOD,
+    SLO_EVENTS,
+    SLO_ERROR_RATIO,
+    SLO_BURN_RATE,
+    SLO_BUDGET_REMAINING,
+    SLO_ALERT,
+    RULE_ACTIVE,
+    DECISIONS,
+    OVERRIDES_ACTIVE,
+    CONFIG_RELOADS,
+    CONFIG_LAST_RELOAD_OK,
+    TICK_DURATION,
+    HEALTH_LAST_SUCCESS,
+)
+
+_BY_NAME = {metric.name: metric for metric in (*DATA_METRICS, *CONTROL_METRICS)}
+
+
+def find(name: str) -> Metric | None:
+    """The metric of that exact name, or None."""
+    return _BY_NAME.get(name)
+
+
+def all_metrics() -> Iterator[Metric]:
+    """Every metric of the daemon itself (an exporter may add its own, such as NVML's)."""
+    yield from _BY_NAME.values()
