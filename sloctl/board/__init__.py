@@ -6,7 +6,7 @@ descriptor down, so counters outlive a crash of either plane.
 """
 
 from sloctl.board.board import Board, Counter, Gauge, Histogram, LayerTable
-from sloctl.board.control_word import BreakerCommand, ControlWord
+from sloctl.board.control_word import BreakerCommand, ControlWord, Fault
 from sloctl.board.health import HealthCell, LevelState
 from sloctl.board.snapshot import Snapshot
 from sloctl.board.status import PlaneStatus, Phase
@@ -17,6 +17,7 @@ __all__ = [
     "BreakerCommand",
     "ControlWord",
     "Counter",
+    "Fault",
     "Gauge",
     "HealthCell",
     "Histogram",

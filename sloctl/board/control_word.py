@@ -1,7 +1,7 @@
 """The control word: what the control plane decides for one model, read by the data plane on every request."""
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 
 from sloctl.board.layout import ControlPlace
 from sloctl.board.memory import Memory
@@ -18,6 +18,16 @@ class BreakerCommand(IntEnum):
     DISABLE = 5
 
 
+class Fault(IntFlag):
+    """Engine faults that can be injected for tests and the demo, where the configuration allows it."""
+
+    NONE = 0
+    ERROR = 1  # every run fails
+    NONFINITE = 2  # outputs are NaN
+    SLOW = 4  # every run takes 0.2 s longer
+    HANG = 8  # a run does not come back while the fault is set
+
+
 @dataclass(frozen=True, slots=True)
 class ControlWord:
     """One model's control word.
@@ -32,7 +42,7 @@ class ControlWord:
     limit: int = 0
     breaker: BreakerCommand = BreakerCommand.AUTO
     breaker_sequence: int = 0
-    faults: int = 0
+    faults: Fault = Fault.NONE
     admit: tuple[float, ...] = ()
     canary: tuple[float, ...] = ()
 
@@ -54,7 +64,7 @@ class ControlCell:
 
         def put() -> None:
             start = place.start + 1
-            scalars = (word.variant, word.limit, int(word.breaker), word.breaker_sequence, word.faults)
+            scalars = (word.variant, word.limit, int(word.breaker), word.breaker_sequence, int(word.faults))
             for offset, value in enumerate(scalars):
                 ints[start + offset] = value
             for offset, share in enumerate((*word.admit, *word.canary)):
@@ -80,7 +90,7 @@ class ControlCell:
             limit=ints[start + 1],
             breaker=BreakerCommand(ints[start + 2]),
             breaker_sequence=ints[start + 3],
-            faults=ints[start + 4],
+            faults=Fault(ints[start + 4]),
             admit=tuple(floats[shares : shares + place.priorities]),
             canary=tuple(floats[shares + place.priorities : shares + place.priorities + place.variants]),
         )

@@ -55,8 +55,6 @@ class ProfileConfig(Model):
     interval: Annotated[Duration, Field(ge=0)] = 60.0
 
 
-
-
 class ModelConfig(Model):
     """A hosted model. `variants` are most accurate first; the first one serves at start."""
 

@@ -98,10 +98,16 @@ ENQUEUE_DURATION = _m(
     "Host time to hand a batch to the device: copies and enqueue; on a CPU, the binding of inputs.",
 )
 BATCH_SIZE = _m(
-    "sloctl_batch_size", Kind.HISTOGRAM, "1", _VARIANT, "Rows of an executed batch (its mean is sum over count)."
+    "sloctl_batch_size",
+    Kind.HISTOGRAM,
+    "1",
+    _VARIANT,
+    "Rows of an executed batch (its mean is sum over count).",
 )
 INFERENCES = _m("sloctl_inferences_total", Kind.COUNTER, "1", _VARIANT, "Rows inferred without error.")
-ENGINE_ERRORS = _m("sloctl_engine_errors_total", Kind.COUNTER, "1", _VARIANT, "Batches that the engine failed.")
+ENGINE_ERRORS = _m(
+    "sloctl_engine_errors_total", Kind.COUNTER, "1", _VARIANT, "Batches that the engine failed."
+)
 NONFINITE = _m(
     "sloctl_nonfinite_outputs_total",
     Kind.COUNTER,
@@ -110,7 +116,11 @@ NONFINITE = _m(
     "Requests whose output held NaN or infinity where the model forbids it.",
 )
 BATCHED_REQUESTS = _m(
-    "sloctl_batched_requests_total", Kind.COUNTER, "1", _MODEL, "Requests that shared their batch with another."
+    "sloctl_batched_requests_total",
+    Kind.COUNTER,
+    "1",
+    _MODEL,
+    "Requests that shared their batch with another.",
 )
 EXECUTED_REQUESTS = _m(
     "sloctl_executed_requests_total", Kind.COUNTER, "1", _MODEL, "Requests that reached the engine."
@@ -128,7 +138,11 @@ CONTEXT_SWITCHES = _m(
 QUEUE_LENGTH = _m("sloctl_queue_length", Kind.GAUGE, "1", _MODEL, "Requests that wait for a batch.")
 INFLIGHT = _m("sloctl_inflight_requests", Kind.GAUGE, "1", _MODEL, "Requests admitted and not yet answered.")
 SERVING_VARIANT = _m(
-    "sloctl_serving_variant", Kind.GAUGE, "1", _VARIANT, "1 for the variant that serves now, 0 for the others."
+    "sloctl_serving_variant",
+    Kind.GAUGE,
+    "1",
+    _VARIANT,
+    "1 for the variant that serves now, 0 for the others.",
 )
 VARIANT_CAPACITY = _m(
     "sloctl_variant_capacity_inferences_per_second",
@@ -145,13 +159,21 @@ VARIANT_ACCURACY = _m(
     "Accuracy of a variant on the gate's data set, from its manifest (NaN where none was measured).",
 )
 VARIANT_MEMORY = _m(
-    "sloctl_variant_memory_bytes", Kind.GAUGE, "bytes", _VARIANT, "Memory that a loaded variant takes on its device."
+    "sloctl_variant_memory_bytes",
+    Kind.GAUGE,
+    "bytes",
+    _VARIANT,
+    "Memory that a loaded variant takes on its device.",
 )
 BREAKER_STATE = _m(
     "sloctl_breaker_state", Kind.GAUGE, "1", ("model", "state"), "1 for the state that the breaker is in."
 )
 BREAKER_TRANSITIONS = _m(
-    "sloctl_breaker_transitions_total", Kind.COUNTER, "1", ("model", "state"), "Entries of the breaker into a state."
+    "sloctl_breaker_transitions_total",
+    Kind.COUNTER,
+    "1",
+    ("model", "state"),
+    "Entries of the breaker into a state.",
 )
 HEALTH_LEVEL = _m(
     "sloctl_health_level",
@@ -161,7 +183,11 @@ HEALTH_LEVEL = _m(
     "Health of a level: 1 passing, 0.5 missed once, 0 failing or not reached yet.",
 )
 PROBE_SECONDS = _m(
-    "sloctl_health_probe_seconds_total", Kind.COUNTER, "seconds", _MODEL, "Device time spent on health probes."
+    "sloctl_health_probe_seconds_total",
+    Kind.COUNTER,
+    "seconds",
+    _MODEL,
+    "Device time spent on health probes.",
 )
 LAYER_DURATION = _m(
     "sloctl_layer_duration_seconds",
@@ -204,13 +230,28 @@ BUILD_INFO = _m("sloctl_build_info", Kind.GAUGE, "1", ("version",), "Always 1; t
 READY = _m("sloctl_ready", Kind.GAUGE, "1", (), "1 while the health verdict is ready.", _C)
 PLANE_UP = _m("sloctl_plane_up", Kind.GAUGE, "1", ("plane",), "1 while a plane's heartbeat is fresh.", _C)
 PLANE_RESTARTS = _m(
-    "sloctl_plane_restarts_total", Kind.COUNTER, "1", ("plane",), "Times that the supervisor started a plane anew.", _C
+    "sloctl_plane_restarts_total",
+    Kind.COUNTER,
+    "1",
+    ("plane",),
+    "Times that the supervisor started a plane anew.",
+    _C,
 )
 PROCESS_MEMORY = _m(
-    "sloctl_process_memory_bytes", Kind.GAUGE, "bytes", ("plane",), "Resident memory of a plane's process.", _C
+    "sloctl_process_memory_bytes",
+    Kind.GAUGE,
+    "bytes",
+    ("plane",),
+    "Resident memory of a plane's process.",
+    _C,
 )
 PROCESS_CPU = _m(
-    "sloctl_process_cpu_seconds_total", Kind.COUNTER, "seconds", ("plane",), "Processor time of a plane's process.", _C
+    "sloctl_process_cpu_seconds_total",
+    Kind.COUNTER,
+    "seconds",
+    ("plane",),
+    "Processor time of a plane's process.",
+    _C,
 )
 PROCESS_CONTEXT_SWITCHES = _m(
     "sloctl_process_context_switches_total",
@@ -221,13 +262,23 @@ PROCESS_CONTEXT_SWITCHES = _m(
     _C,
 )
 DEVICE_MEMORY_USED = _m(
-    "sloctl_device_memory_used_bytes", Kind.GAUGE, "bytes", ("device",), "Device memory in use (the host's on a CPU).", _C
+    "sloctl_device_memory_used_bytes",
+    Kind.GAUGE,
+    "bytes",
+    ("device",),
+    "Device memory in use (the host's on a CPU).",
+    _C,
 )
 DEVICE_MEMORY_TOTAL = _m(
     "sloctl_device_memory_total_bytes", Kind.GAUGE, "bytes", ("device",), "Device memory in all.", _C
 )
 OFFERED_RATE = _m(
-    "sloctl_offered_requests_per_second", Kind.GAUGE, "1/s", _MODEL, "Requests offered a second, over the last 2 s.", _C
+    "sloctl_offered_requests_per_second",
+    Kind.GAUGE,
+    "1/s",
+    _MODEL,
+    "Requests offered a second, over the last 2 s.",
+    _C,
 )
 THROUGHPUT_RATIO = _m(
     "sloctl_throughput_peak_ratio",
@@ -238,7 +289,12 @@ THROUGHPUT_RATIO = _m(
     _C,
 )
 ADMITTED_RATIO = _m(
-    "sloctl_admitted_ratio", Kind.GAUGE, "ratio", ("model", "priority"), "Share of a class that is admitted.", _C
+    "sloctl_admitted_ratio",
+    Kind.GAUGE,
+    "ratio",
+    ("model", "priority"),
+    "Share of a class that is admitted.",
+    _C,
 )
 SLO_OBJECTIVE = _m("sloctl_slo_objective_ratio", Kind.GAUGE, "ratio", ("slo",), "Target of an SLO.", _C)
 SLO_GOOD = _m("sloctl_slo_good_events_total", Kind.COUNTER, "1", ("slo",), "Good events of an SLO.", _C)
@@ -263,21 +319,45 @@ SLO_BUDGET_REMAINING = _m(
     _C,
 )
 SLO_ALERT = _m(
-    "sloctl_slo_alert_firing", Kind.GAUGE, "1", ("slo", "severity"), "1 while the in-process burn-rate alert fires.", _C
+    "sloctl_slo_alert_firing",
+    Kind.GAUGE,
+    "1",
+    ("slo", "severity"),
+    "1 while the in-process burn-rate alert fires.",
+    _C,
 )
-RULE_ACTIVE = _m("sloctl_policy_rule_active", Kind.GAUGE, "1", ("policy", "rule"), "1 while a rule holds.", _C)
+RULE_ACTIVE = _m(
+    "sloctl_policy_rule_active", Kind.GAUGE, "1", ("policy", "rule"), "1 while a rule holds.", _C
+)
 DECISIONS = _m(
-    "sloctl_decisions_total", Kind.COUNTER, "1", ("policy", "rule", "action"), "Decisions taken, by rule and action.", _C
+    "sloctl_decisions_total",
+    Kind.COUNTER,
+    "1",
+    ("policy", "rule", "action"),
+    "Decisions taken, by rule and action.",
+    _C,
 )
-OVERRIDES_ACTIVE = _m("sloctl_overrides_active", Kind.GAUGE, "1", (), "Overrides by hand that have not expired.", _C)
+OVERRIDES_ACTIVE = _m(
+    "sloctl_overrides_active", Kind.GAUGE, "1", (), "Overrides by hand that have not expired.", _C
+)
 CONFIG_RELOADS = _m(
-    "sloctl_config_reloads_total", Kind.COUNTER, "1", ("result",), "Reloads of SLOs and policies, accepted or refused.", _C
+    "sloctl_config_reloads_total",
+    Kind.COUNTER,
+    "1",
+    ("result",),
+    "Reloads of SLOs and policies, accepted or refused.",
+    _C,
 )
 CONFIG_LAST_RELOAD_OK = _m(
     "sloctl_config_last_reload_successful", Kind.GAUGE, "1", (), "1 if the last reload was accepted.", _C
 )
 TICK_DURATION = _m(
-    "sloctl_tick_duration_seconds", Kind.SUMMARY, "seconds", (), "Time of a control tick: snapshot, judge, act.", _C
+    "sloctl_tick_duration_seconds",
+    Kind.SUMMARY,
+    "seconds",
+    (),
+    "Time of a control tick: snapshot, judge, act.",
+    _C,
 )
 HEALTH_LAST_SUCCESS = _m(
     "sloctl_health_last_success_seconds",
