@@ -91,7 +91,7 @@ class DaemonConfig(Model):
     serving: ServingConfig = ServingConfig()
     control: ControlConfig = ControlConfig()
     health: HealthConfig = HealthConfig()
-    telemetry: TelemetryConfig = AlertingConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
     state_dir: str = "state"
     repository: str = "repository"
     device: str = "cpu"  # or cuda:N, or a GPU's UUID
