@@ -5,7 +5,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 from sloctl.board import layout as _layout
-from sloctl.board.control_word import ControlCell
+from sloctl.board.control_word import ControlCell, ControlWord
 from sloctl.board.health import HealthCell
 from sloctl.board.layout import HEADER_WORDS, LAYER_NAME_WORDS, MAGIC, LayerPlace, bounds_of, is_float
 from sloctl.board.memory import Memory
@@ -121,6 +121,9 @@ class Board:
         ints = board.memory.ints
         ints[1] = board.layout.fingerprint
         ints[2] = secrets.randbits(62)
+        for model in topology.models:
+            shares = (1.0,) * len(topology.priorities)
+            board.control(model.name).write(ControlWord(admit=shares, canary=(0.0,) * len(model.variants)))
         ints[0] = MAGIC
         return board
 
@@ -190,4 +193,4 @@ class Board:
         self.memory.close()
 
 
-assert HEADER_WORDS > max(_RESTARTS.values())  # noqa: S101  the header has room for them
+assert max(_RESTARTS.values()) < HEADER_WORDS  # noqa: S101  the header has room for them

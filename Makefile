@@ -1,0 +1,51 @@
+# Each target sets up what it needs: a virtual environment from requirements.lock, Debian's packages for the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-all check format bench bench-overload lock dashboards clean
+
+demo: $(VENV)/.installed
+	$(BIN)/sloctl demo
+
+test: $(VENV)/.installed tools
+	$(BIN)/pytest -q -m "not slow and not gpu"
+
+test-all: $(VENV)/.installed tools
+	$(BIN)/pytest -q -m "not gpu"
+
+check: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/sloctl dashboards --check
+
+format: $(VENV)/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed tools
+	$(BIN)/python -m bench
+
+dashboards: $(VENV)/.installed
+	$(BIN)/sloctl dashboards
+
+# Needs uv; everything else gets by with pip.
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	    --extra demo --group dev pyproject.toml -o requirements.lock
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sloctl needs Python 3.11 or newer; set PYTHON=python3.x")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+.PHONY: tools
+tools:
+	@./scripts/tools.sh
+
+clean:
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

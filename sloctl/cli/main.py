@@ -1,0 +1,63 @@
+"""The `sloctl` command: names and modules; each command imports what it needs when it runs."""
+
+import importlib
+from typing import Any
+
+import click
+import typer
+from typer.core import TyperGroup
+
+# command -> (module, function); in the order of --help
+COMMANDS: dict[str, tuple[str, str]] = {
+    "serve": ("sloctl.cli.serve", "serve"),
+    "demo": ("sloctl.cli.demo", "demo"),
+    "status": ("sloctl.cli.status", "status"),
+    "decisions": ("sloctl.cli.decisions", "decisions"),
+    "override": ("sloctl.cli.override", "override"),
+    "layers": ("sloctl.cli.layers", "layers"),
+    "validate": ("sloctl.cli.validate", "validate"),
+    "rules": ("sloctl.cli.rules", "rules"),
+    "import": ("sloctl.cli.import_model", "import_model"),
+    "dashboards": ("sloctl.cli.dashboards", "dashboards"),
+    "doctor": ("sloctl.cli.doctor", "doctor"),
+}
+
+
+class _Lazy(TyperGroup):
+    """Imports a command's module only when that command is named, so that each starts quickly."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module, function = COMMANDS[cmd_name]
+        single = typer.Typer(add_completion=False)
+        single.command(cmd_name)(getattr(importlib.import_module(module), function))
+        return typer.main.get_command(single)
+
+
+app = typer.Typer(cls=_Lazy, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from sloctl import __version__
+
+        typer.echo(f"sloctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True)) -> None:
+    """SRE observability and SLO controller for inference engines: serve, measure, judge, act."""
+
+
+def main(**extra: Any) -> None:
+    """Entry point of the console script."""
+    app(**extra)
+
+
+if __name__ == "__main__":
+    main()

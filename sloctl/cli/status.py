@@ -1,0 +1,76 @@
+"""`sloctl status`: the whole at one glance."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sloctl.cli.client import DEFAULT_URL, Url, call
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def status(as_json: Annotated[bool, typer.Option("--json")] = False, url: Url = DEFAULT_URL) -> None:
+    """Show health, models, SLOs, recent decisions and overrides. Exit status 1 while not ready."""
+    answer = call(url, "/api/v1/status")
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2))
+    else:
+        _show(answer)
+    if not answer["ready"]:
+        raise typer.Exit(1)
+
+
+def _show(answer: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    console = Console()
+    verdict = "[green]ready[/]" if answer["ready"] else "[red]not ready[/]: " + "; ".join(answer["reasons"])
+    planes = ", ".join(
+        f"{n} {p['phase']} (pid {p['pid']}, {p['restarts']} restarts)" for n, p in answer["planes"].items()
+    )
+    console.print(f"sloctl {answer['version']}: {verdict}\nplanes: {planes}")
+    console.print(_models(answer["models"]))
+    console.print(_slos(answer["slos"]))
+    for record in answer["decisions"][:5]:
+        console.print(f"{record['at']}  {record['action']}: {record['before']} → {record['after']}  {record['reason']}")
+    for record in answer["overrides"]:
+        console.print(
+            f"override {record['id']}: {record['model']} {record['kind']} = {record['value']} until {record['expires']}"
+        )
+
+
+def _models(models: list[dict[str, Any]]) -> "Table":
+    from rich.table import Table
+
+    table = Table(title="models", title_justify="left")
+    for name in ("model", "variant", "offered/s", "served/s", "p50", "p99", "admitted", "breaker", "queue"):
+        table.add_column(name)
+    for model in models:
+        latency = (f"{v * 1e3:.1f} ms" if v is not None else "-" for v in model["latency"].values())
+        admit = " ".join(f"{name} {share:.0%}" for name, share in model["admit"].items())
+        rates = (f"{model[key]:.1f}" for key in ("offeredRate", "servedRate"))
+        table.add_row(
+            model["name"],
+            model["variant"],
+            *rates,
+            *latency,
+            admit,
+            model["breaker"],
+            f"{model['queue']:.0f}",
+        )
+    return table
+
+
+def _slos(slos: list[dict[str, Any]]) -> "Table":
+    from rich.table import Table
+
+    table = Table(title="objectives", title_justify="left")
+    for name in ("slo", "target", "budget left", "burn rates", "firing"):
+        table.add_column(name)
+    for slo in slos:
+        burn = "  ".join(f"{window} {rate:.1f}" for window, rate in slo["burnRates"].items())
+        firing = ", ".join(a["severity"] for a in slo["alerts"] if a["firing"]) or "-"
+        table.add_row(slo["name"], f"{slo['target']:.4%}", f"{slo['budgetRemaining']:.1%}", burn, firing)
+    return table

@@ -1,0 +1,100 @@
+"""The control plane's process: composes controller, ticks and HTTP over what the supervisor handed down."""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import threading
+import time
+
+import uvicorn
+from apscheduler.schedulers.background import BackgroundScheduler
+from sloctl_exporters.nvml import NvmlSource
+from sloctl_exporters.otlp import OtlpPusher
+
+from sloctl.board import Board, Phase
+from sloctl.config.runtime import Runtime
+from sloctl.control.api import Api, read_token
+from sloctl.control.controller import Controller, RequestError, accepted_bundle
+from sloctl.control.sensing import Senses
+from sloctl.control.store import Store
+from sloctl.telemetry.logging import configure_from_environment
+from sloctl.telemetry.tracing import DecisionTracer
+
+
+class _Server(uvicorn.Server):
+    """uvicorn with its own signal handling taken out: the process owns the signals."""
+
+    def capture_signals(self) -> "threading.Lock":  # type: ignore[override]
+        return threading.Lock()  # any context manager that does nothing
+
+
+def _text(fd: int) -> str:
+    return os.pread(fd, os.fstat(fd).st_size, 0).decode()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m sloctl.control")
+    for name in ("runtime", "bundle", "board", "http"):
+        parser.add_argument(f"--{name}-fd", type=int, required=True)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Runs until SIGTERM."""
+    arguments = _arguments()
+    configure_from_environment()
+    runtime = Runtime.from_json(_text(arguments.runtime_fd))
+    board = Board.attach(arguments.board_fd, runtime.topology)
+    board.control_status.begin(os.getpid(), time.monotonic())
+    store = Store(runtime.state_dir)
+    bundle = accepted_bundle(runtime, store, board, json.loads(_text(arguments.bundle_fd)))
+    senses = Senses(board, runtime.daemon.device, NvmlSource())
+    endpoint = runtime.daemon.telemetry.otlp_endpoint
+    controller = Controller(runtime, bundle, senses, store, trace=DecisionTracer(endpoint).record)
+    scheduler = _schedule(controller, runtime)
+    scheduler.start()
+    asyncio.run(_serve(controller, runtime, board, arguments.http_fd))
+    scheduler.shutdown()
+    controller.tick()
+    controller.save()
+    store.close()
+
+
+def _schedule(controller: Controller, runtime: Runtime) -> BackgroundScheduler:
+    # A late tick is taken at once and missed ones are not made up for; never two at a time.
+    defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+    scheduler = BackgroundScheduler(job_defaults=defaults)
+    scheduler.add_job(controller.tick, "interval", seconds=runtime.daemon.control.tick)
+    telemetry = runtime.daemon.telemetry
+    if telemetry.otlp_endpoint:
+        pusher = OtlpPusher(telemetry.otlp_endpoint, controller.families)
+        scheduler.add_job(pusher.push, "interval", seconds=telemetry.otlp_interval)
+    return scheduler
+
+
+async def _serve(controller: Controller, runtime: Runtime, board: Board, fd: int) -> None:
+    loop = asyncio.get_running_loop()
+    token_file = runtime.daemon.control.token_file
+    token = read_token(runtime.path.parent / token_file if token_file else None)
+    app = Api(controller, token).app()
+    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+    server = _Server(config)
+    loop.add_signal_handler(signal.SIGTERM, lambda: setattr(server, "should_exit", True))
+    loop.add_signal_handler(signal.SIGHUP, lambda: loop.run_in_executor(None, _reload, controller))
+    board.control_status.enter(Phase.RUNNING)
+    await server.serve([socket.socket(fileno=fd)])
+    board.control_status.enter(Phase.DRAINING)
+
+
+def _reload(controller: Controller) -> None:
+    # A refusal is logged, counted and told in metrics, and the old files stay in force.
+    with contextlib.suppress(RequestError):
+        controller.reload()
+
+
+if __name__ == "__main__":
+    main()

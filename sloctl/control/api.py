@@ -1,0 +1,162 @@
+"""The control plane's HTTP: /metrics, /health/* and /api/v1/*.
+
+Reads are open to whoever reaches the port (loopback by default); writes want a JSON body, and the bearer
+token where one is configured. Handlers run in worker threads; the controller serialises them with its tick.
+"""
+
+import hmac
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sloctl_exporters.prometheus import render
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from sloctl.control.controller import Controller, RequestError
+
+_MOST_BODY = 64 * 1024
+_MOST_ROWS = 1000
+
+
+class Api:
+    """Handlers over a controller; `token` guards the writes."""
+
+    def __init__(self, controller: Controller, token: str | None) -> None:
+        self._controller = controller
+        self._token = token
+
+    def app(self) -> Starlette:
+        """The ASGI application."""
+        get, write = ["GET"], ["POST"]
+        routes = [
+            Route("/metrics", self.metrics, methods=get),
+            Route("/health", self.health, methods=get),
+            Route("/health/startup", self.startup, methods=get),
+            Route("/health/live", self.live, methods=get),
+            Route("/health/ready", self.ready, methods=get),
+            Route("/api/v1/status", self.status, methods=get),
+            Route("/api/v1/decisions", self.decisions, methods=get),
+            Route("/api/v1/layers/{model}", self.layers, methods=get),
+            Route("/api/v1/overrides", self.overrides, methods=get),
+            Route("/api/v1/overrides", self.add_override, methods=write),
+            Route("/api/v1/overrides/{number:int}", self.drop_override, methods=["DELETE"]),
+            Route("/api/v1/faults", self.faults, methods=write),
+            Route("/api/v1/reload", self.reload, methods=write),
+        ]
+        return Starlette(routes=routes, exception_handlers={HTTPException: _refuse, RequestError: _reject})
+
+    async def metrics(self, request: Request) -> Response:
+        """All families in the format that the scraper asks for."""
+        families = await run_in_threadpool(self._controller.families)
+        body, content_type = await run_in_threadpool(render, families, request.headers.get("accept", ""))
+        return Response(body, headers={"content-type": content_type})
+
+    async def health(self, _: Request) -> Response:
+        """Everything that is known of health, for people."""
+        return JSONResponse(await run_in_threadpool(self._controller.describe_health))
+
+    async def startup(self, _: Request) -> Response:
+        """200 once the data plane has left its first loading."""
+        health = self._controller.health
+        return _probe(health.started, [] if health.started else health.reasons())
+
+    async def live(self, _: Request) -> Response:
+        """200 while this process answers; the supervisor sees to the data plane."""
+        return _probe(True, [])
+
+    async def ready(self, _: Request) -> Response:
+        """200 while every model's serving variant stands on all five levels."""
+        health = self._controller.health
+        return _probe(health.ready, health.reasons())
+
+    async def status(self, _: Request) -> Response:
+        """The whole, for `sloctl status` and the demo."""
+        return JSONResponse(await run_in_threadpool(self._controller.status))
+
+    async def decisions(self, request: Request) -> Response:
+        """The latest decisions with their facts, newest first."""
+        try:
+            limit = min(max(int(request.query_params.get("limit", "50")), 1), _MOST_ROWS)
+        except ValueError:
+            raise HTTPException(400, "limit must be a number") from None
+        model = request.query_params.get("model")
+        return JSONResponse({"decisions": await run_in_threadpool(self._controller.decisions, limit, model)})
+
+    async def layers(self, request: Request) -> Response:
+        """Layer times of a model's variants."""
+        return JSONResponse(await run_in_threadpool(self._controller.layers, request.path_params["model"]))
+
+    async def overrides(self, _: Request) -> Response:
+        """Overrides in force."""
+        return JSONResponse({"overrides": await run_in_threadpool(self._controller.overrides)})
+
+    async def add_override(self, request: Request) -> Response:
+        """Sets a state by hand, with an expiry."""
+        return await self._write(request, self._controller.add_override, status=201)
+
+    async def drop_override(self, request: Request) -> Response:
+        """Ends an override."""
+        self._authorise(request)
+        await run_in_threadpool(self._controller.drop_override, request.path_params["number"])
+        return Response(status_code=204)
+
+    async def faults(self, request: Request) -> Response:
+        """Injects engine faults, where the configuration allows it."""
+        return await self._write(request, self._controller.set_faults)
+
+    async def reload(self, request: Request) -> Response:
+        """Reads SLOs and policies anew, as SIGHUP does."""
+        return await self._write(request, lambda _: self._controller.reload())
+
+    async def _write(self, request: Request, act: Callable[[dict[str, Any]], Any], status: int = 200) -> Response:
+        self._authorise(request)
+        # A form on a web page cannot send this type without asking first.
+        if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
+            raise HTTPException(415, "expected content-type application/json")
+        try:
+            body = json.loads(await _bounded(request) or b"{}")
+        except (ValueError, RecursionError):
+            raise HTTPException(400, "expected a JSON object") from None
+        if not isinstance(body, dict):
+            raise HTTPException(400, "expected a JSON object")
+        return JSONResponse(await run_in_threadpool(act, body), status_code=status)
+
+    def _authorise(self, request: Request) -> None:
+        if self._token is None:
+            return
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(given.encode(), self._token.encode()):
+            raise HTTPException(401, "a valid bearer token is needed", {"www-authenticate": "Bearer"})
+
+
+def read_token(path: Path | None) -> str | None:
+    """The token in a file, or None where none is configured."""
+    return path.read_text().strip() if path else None
+
+
+async def _bounded(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MOST_BODY:
+            raise HTTPException(413, f"the body is larger than {_MOST_BODY} bytes")
+    return bytes(body)
+
+
+def _probe(good: bool, reasons: list[str]) -> Response:
+    return JSONResponse({"ok": good, "reasons": reasons}, status_code=200 if good else 503)
+
+
+async def _refuse(_: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 500)
+    return JSONResponse({"error": getattr(error, "detail", "")}, status, getattr(error, "headers", None))
+
+
+async def _reject(_: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, getattr(error, "status", 400))

@@ -1,0 +1,294 @@
+"""The controller: one tick from snapshot to decision, and what the API asks of it in between."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import structlog
+
+from sloctl.board import Board, Fault
+from sloctl.config.base import format_duration, parse_duration
+from sloctl.config.documents import Bundle
+from sloctl.config.problems import ConfigError
+from sloctl.config.project import load_bundle_texts, reload_bundle
+from sloctl.config.runtime import Runtime
+from sloctl.control import report
+from sloctl.control.deciding import Decider
+from sloctl.control.facts import LiveFacts
+from sloctl.control.health import Health
+from sloctl.control.judging import Judge, Timeline
+from sloctl.control.sensing import Senses
+from sloctl.control.store import Store
+from sloctl.policy.engine import Decision, Override
+from sloctl.policy.facts import Vocabulary
+from sloctl.telemetry.families import Family
+
+_SAVE_EVERY = 1.0
+_KINDS = ("variant", "admit", "breaker")
+Clock = Callable[[], float]
+
+log = structlog.get_logger("sloctl.control")
+
+
+class RequestError(Exception):
+    """A request to the API that cannot be met; `status` is the HTTP status."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Controller:
+    """All state of the control plane. Every public method takes the lock, so ticks and requests alternate."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        bundle: Bundle,
+        senses: Senses,
+        store: Store,
+        *,
+        clock: Clock = time.monotonic,
+        wall: Clock = time.time,
+        trace: Callable[[Mapping[str, Any]], None] = lambda _: None,
+    ) -> None:
+        self.runtime = runtime
+        self.store = store
+        self._board: Board = senses.board
+        self._senses = senses
+        self._clock, self._wall, self._trace = clock, wall, trace
+        self._lock = threading.RLock()
+        self._started = clock()
+        saved = store.state("progress") or {}
+        self._timeline = Timeline(self._started, wall(), saved.get("axis"))
+        self._decided: Counter[tuple[str, str, str]] = Counter(dict(_pairs(saved.get("decided", []))))
+        self._ticks = [0, 0.0]
+        self._reloads = Counter(accepted=0, refused=0)
+        self._reload_ok = True
+        self._saved_at = float("-inf")
+        senses.look(self._started)
+        self._take(bundle, saved)
+
+    def _take(self, bundle: Bundle, saved: Mapping[str, Any]) -> None:
+        """Puts SLOs and policies in force, over whatever history and memory there is."""
+        self.bundle = bundle
+        topology = self.runtime.topology
+        now = self._clock()
+        self._judge = Judge(bundle.objectives, bundle.windows, self._board, self._gauges)
+        self._judge.evaluator.restore(self.store.history())
+        self._judge.begin(self._senses.recent.newest, now, saved.get("judge"))
+        vocabulary = Vocabulary.of(bundle.objectives, topology)
+        policies = bundle.policies if self.runtime.daemon.control.enabled else ()
+        self._decider = Decider(policies, vocabulary, self._board, saved.get("policies") or {})
+
+    # --- the tick
+
+    def tick(self) -> None:
+        """Snapshot, judge, decide, and once a second save."""
+        with self._lock:
+            now = self._clock()
+            self._board.control_status.beat(now)
+            snapshot = self._senses.look(now)
+            self._judge.tick(now, self._timeline.at(now), snapshot)
+            overrides = self._overrides()
+            for model in self.runtime.topology.models:
+                facts = LiveFacts(model.name, self._senses, self._judge.evaluator, now)
+                for decision in self._decider.step(now, model.name, facts, overrides.get(model.name, ())):
+                    self._record(decision)
+            if now - self._saved_at >= _SAVE_EVERY:
+                self.save()
+            self._ticks[0] += 1
+            self._ticks[1] += self._clock() - now
+
+    def save(self) -> None:
+        """Writes history and progress in one transaction."""
+        with self._lock:
+            self._saved_at = self._clock()
+            rows, oldest = self._judge.evaluator.unsaved()
+            self.store.save(rows, {"progress": self._progress()}, oldest)
+
+    def _progress(self) -> dict[str, Any]:
+        return {
+            "axis": self._timeline.at(self._clock()),
+            "judge": self._judge.saved(),
+            "policies": self._decider.memory(),
+            "decided": [[list(key), count] for key, count in self._decided.items()],
+        }
+
+    def _record(self, decision: Decision) -> None:
+        record = asdict(decision)
+        number = self.store.add_decision(self._wall(), record)
+        self._decided[decision.policy, decision.rule, decision.action] += 1
+        log.info(
+            "decision",
+            id=number,
+            **{
+                key: record[key]
+                for key in ("policy", "model", "rule", "action", "before", "after", "reason", "dry_run")
+            },
+        )
+        self._trace({"id": number, **record})
+
+    # --- what the API asks
+
+    @property
+    def health(self) -> Health:
+        """Health as of now, not of the last tick."""
+        with self._lock:
+            return self._senses.look_at_health(self._clock())
+
+    def describe_health(self) -> dict[str, Any]:
+        """Health in JSON."""
+        return report.health(self.health)
+
+    def status(self) -> dict[str, Any]:
+        """The whole in JSON."""
+        with self._lock:
+            return report.status(self._sources())
+
+    def families(self) -> Sequence[Family]:
+        """Every metric family of the daemon."""
+        with self._lock:
+            return report.families(self._sources())
+
+    def _sources(self) -> report.Sources:
+        now = self._clock()
+        facts = {
+            model.name: LiveFacts(model.name, self._senses, self._judge.evaluator, now)
+            for model in self.runtime.topology.models
+        }
+        return report.Sources(
+            board=self._board,
+            senses=self._senses,
+            health=self._senses.look_at_health(now),
+            evaluator=self._judge.evaluator,
+            judge=self._judge,
+            facts=facts,
+            rules=self._decider.active_rules(),
+            decided=self._decided,
+            decisions=self.decisions(20, None, facts=False),
+            overrides=self.overrides(),
+            reloads=self._reloads,
+            reload_ok=self._reload_ok,
+            ticks=(int(self._ticks[0]), self._ticks[1]),
+            uptime=now - self._started,
+        )
+
+    def decisions(self, limit: int, model: str | None, *, facts: bool = True) -> list[dict[str, Any]]:
+        """The latest decisions, newest first."""
+        with self._lock:
+            return [report.decision(record, facts=facts) for record in self.store.decisions(limit, model)]
+
+    def layers(self, model: str) -> dict[str, Any]:
+        """Layer times of a model's variants. Raises RequestError."""
+        self._known(model)
+        with self._lock:
+            return report.layers(self._senses, model)
+
+    def overrides(self) -> list[dict[str, Any]]:
+        """Overrides in force."""
+        with self._lock:
+            return [report.override(record) for record in self.store.overrides(self._wall())]
+
+    def add_override(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Keeps an override: `model`, `kind`, `value`, `expires` (a duration), `reason`. Raises RequestError."""
+        model = self._known(str(body.get("model", "")))
+        kind, value = body.get("kind"), body.get("value")
+        self._check_override(model, kind, value)
+        try:
+            lasts = parse_duration(body.get("expires", "30m"))
+        except ValueError as error:
+            raise RequestError(f"expires: {error}") from None
+        with self._lock:
+            now = self._wall()
+            reason = str(body.get("reason", ""))[:500]
+            number = self.store.add_override(now, model, str(kind), value, now + lasts, reason)
+            log.info("override", id=number, model=model, kind=kind, value=value, lasts=format_duration(lasts))
+            return {"id": number, "expires": report.iso(now + lasts)}
+
+    def _check_override(self, model: str, kind: Any, value: Any) -> None:
+        variants, classes = self.runtime.topology.model(model).variants, self.runtime.topology.priorities
+        if kind not in _KINDS:
+            raise RequestError(f"kind must be one of {', '.join(_KINDS)}")
+        if kind == "variant" and value not in variants:
+            raise RequestError(f"{model} has no variant {value!r}; it has {', '.join(variants)}")
+        if kind == "breaker" and value not in ("force_open", "disable", "close"):
+            raise RequestError("a breaker can be held at force_open, disable or close")
+        if kind == "admit":
+            if not isinstance(value, dict) or not value or not set(value) <= set(classes):
+                raise RequestError(f"admit wants shares by class, of {', '.join(classes)}")
+            if not all(isinstance(share, int | float) and 0 <= share <= 1 for share in value.values()):
+                raise RequestError("a share is a number between 0 and 1")
+
+    def drop_override(self, number: int) -> None:
+        """Ends an override. Raises RequestError if there is none of that number."""
+        with self._lock:
+            if not self.store.drop_override(number):
+                raise RequestError(f"there is no override {number}", 404)
+
+    def _overrides(self) -> dict[str, list[Override]]:
+        wall, now = self._wall(), self._clock()
+        found: dict[str, list[Override]] = {}
+        for record in self.store.overrides(wall):
+            held = Override(record["model"], record["kind"], record["value"], now + record["expires"] - wall)
+            found.setdefault(record["model"], []).append(held)
+        return found
+
+    def set_faults(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Injects engine faults by name. Raises RequestError where that is not allowed."""
+        if not self.runtime.daemon.fault_injection:
+            raise RequestError("fault injection is off; set faultInjection: true in a test's configuration", 403)
+        model = self._known(str(body.get("model", "")))
+        names = body.get("faults", [])
+        known = [fault.name.lower() for fault in Fault if fault.name]
+        if not isinstance(names, list) or not all(name in known for name in names):
+            raise RequestError(f"faults must be a list of {', '.join(known)}")
+        faults = Fault(sum(Fault[name.upper()].value for name in set(names)))
+        with self._lock:
+            self._decider.set_faults(model, faults)
+        log.warning("faults injected", model=model, faults=names)
+        return {"model": model, "faults": names}
+
+    def _known(self, model: str) -> str:
+        names = [known.name for known in self.runtime.topology.models]
+        if model not in names:
+            raise RequestError(f"there is no model {model!r}; there is {', '.join(names)}", 404)
+        return model
+
+    # --- reload
+
+    def reload(self) -> dict[str, Any]:
+        """Reads SLO and policy files anew; a bad set is refused whole and the old one stays. Raises RequestError."""
+        try:
+            bundle = reload_bundle(self.runtime)
+        except ConfigError as error:
+            self._reloads["refused"] += 1
+            self._reload_ok = False
+            log.error("reload refused: the SLOs and policies in force stay", problems=str(error))
+            raise RequestError(f"reload refused, nothing was changed:\n{error}", 422) from None
+        with self._lock:
+            self.save()
+            self._take(bundle, self._progress())
+            self.store.put_state("bundle", {"board": self._board.identity, "texts": bundle.texts()})
+            self._reloads["accepted"] += 1
+            self._reload_ok = True
+        log.info("reloaded", slos=len(bundle.objectives), policies=len(bundle.policies))
+        return {"slos": len(bundle.objectives), "policies": len(bundle.policies)}
+
+    def _gauges(self) -> dict[tuple[str, tuple[str, ...]], float]:
+        return report.gauges(self._senses)
+
+
+def _pairs(rows: Sequence[Any]) -> list[tuple[tuple[str, str, str], int]]:
+    return [((key[0], key[1], key[2]), count) for key, count in rows]
+
+
+def accepted_bundle(runtime: Runtime, store: Store, board: Board, texts: Mapping[str, str]) -> Bundle:
+    """The SLOs and policies last accepted in this daemon's life, or those it was started with."""
+    saved = store.state("bundle")
+    if saved and saved["board"] == board.identity:
+        texts = saved["texts"]
+    return load_bundle_texts(texts, runtime)

@@ -1,0 +1,102 @@
+"""Policies in the control plane: engines of all models, overrides by hand, and the control words they end in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sloctl.board import Board, BreakerCommand, ControlWord, Fault
+from sloctl.control.facts import LiveFacts
+from sloctl.policy.document import PolicyDocument
+from sloctl.policy.engine import Decision, Override, PolicyEngine, State
+from sloctl.policy.facts import Vocabulary
+
+_COMMANDS = {
+    "trip": BreakerCommand.TRIP,
+    "halfOpen": BreakerCommand.HALF_OPEN,
+    "close": BreakerCommand.CLOSE,
+    "force_open": BreakerCommand.FORCE_OPEN,
+    "disable": BreakerCommand.DISABLE,
+}
+
+
+def manual_policy(model: str, variants: Sequence[str]) -> PolicyDocument:
+    """A policy without rules, for a model that has none: it carries overrides and nothing else."""
+    return PolicyDocument.model_validate(
+        {
+            "apiVersion": "sloctl/v1",
+            "kind": "Policy",
+            "metadata": {"name": f"{model}-manual"},
+            "spec": {"model": model, "ladder": list(variants), "rules": []},
+        }
+    )
+
+
+@dataclass(slots=True)
+class _Steering:
+    """One model: its policy engine and where its control word lies."""
+
+    engine: PolicyEngine
+    variants: tuple[str, ...]
+
+
+class Decider:
+    """Steps every model's policy and writes its control word when something changed."""
+
+    def __init__(
+        self,
+        policies: Sequence[PolicyDocument],
+        vocabulary: Vocabulary,
+        board: Board,
+        memory: Mapping[str, Any],
+    ) -> None:
+        self._board = board
+        by_model = {policy.spec.model: policy for policy in policies}
+        self._steered: dict[str, _Steering] = {}
+        for model in board.topology.models:
+            policy = by_model.get(model.name) or manual_policy(model.name, model.variants)
+            engine = PolicyEngine(policy, vocabulary)
+            if remembered := memory.get(model.name):
+                engine.restore(remembered)
+            self._steered[model.name] = _Steering(engine, model.variants)
+
+    def step(self, now: float, model: str, facts: LiveFacts, overrides: Sequence[Override]) -> Sequence[Decision]:
+        """One tick of one model: decides, and steers the data plane. Returns what was decided."""
+        steering = self._steered[model]
+        cell = self._board.control(model)
+        word = cell.read()
+        serving = steering.variants[word.variant]
+        current = State(variant=serving, admit=word.admit, breaker=facts.breaker())
+        outcome = steering.engine.step(now, facts, current, overrides=overrides)
+        directive = outcome.directive
+        new = ControlWord(
+            variant=steering.variants.index(directive.variant),
+            limit=word.limit,
+            breaker=_COMMANDS[directive.breaker] if directive.breaker else word.breaker,
+            breaker_sequence=word.breaker_sequence + (1 if directive.breaker else 0),
+            faults=word.faults,
+            admit=tuple(directive.admit),
+            canary=word.canary,
+        )
+        if new != word:
+            cell.write(new)
+        return outcome.decisions
+
+    def set_faults(self, model: str, faults: Fault) -> None:
+        """Injects faults into a model's engines."""
+        cell = self._board.control(model)
+        word = cell.read()
+        cell.write(
+            ControlWord(word.variant, word.limit, word.breaker, word.breaker_sequence, faults, word.admit, word.canary)
+        )
+
+    def memory(self) -> dict[str, Any]:
+        """What a new Decider takes up again, by model."""
+        return {model: steering.engine.memory() for model, steering in self._steered.items()}
+
+    def active_rules(self) -> list[tuple[str, str, bool]]:
+        """(policy, rule, whether it holds) of every rule."""
+        return [
+            (steering.engine.name, rule, active)
+            for steering in self._steered.values()
+            for rule, active in steering.engine.active_rules().items()
+        ]

@@ -1,0 +1,175 @@
+"""The facts of one model at this moment, as policies name them."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from sloctl.config.base import parse_duration
+from sloctl.control.rates import quantile
+from sloctl.control.sensing import Senses
+from sloctl.slo.evaluate import Evaluator
+from sloctl.telemetry import catalogue as c
+
+Value = float | str | bool
+_NAN = float("nan")
+
+
+class LiveFacts:
+    """Implements the policy engine's `Facts` for one model over the senses and the SLO evaluator.
+
+    A fact that cannot be told (no GPU, no traffic) is NaN; comparisons with it are false.
+    """
+
+    def __init__(self, model: str, senses: Senses, evaluator: Evaluator, now: float) -> None:
+        self._model = model
+        self._senses = senses
+        self._recent = senses.recent
+        self._evaluator = evaluator
+        self._now = now
+
+    def get(self, name: str, args: tuple[float | str, ...]) -> Value:
+        """The value of a fact; KeyError for a name that the vocabulary does not have."""
+        return _READERS[name](self, *args)
+
+    @property
+    def variant(self) -> str:
+        """The serving variant."""
+        return self._senses.health.serving[self._model]
+
+    def offered(self, priority: str | None = None) -> float:
+        """Requests offered a second, of one class or all; cancelled and invalid ones are offered too."""
+        classes = (priority,) if priority else self._senses.board.topology.priorities
+        series = ((p, o) for p in classes for o in c.OUTCOMES)
+        return sum(self._recent.rate(c.REQUESTS, self._model, p, o) for p, o in series)
+
+    def served(self) -> float:
+        """Requests answered with a result, a second."""
+        classes = self._senses.board.topology.priorities
+        return sum(self._recent.rate(c.REQUESTS, self._model, p, "ok") for p in classes)
+
+    def capacity(self, variant: str | None = None) -> float:
+        """Measured peak of a variant in rows a second; NaN until it was measured."""
+        value = self._recent.newest.scalar(c.VARIANT_CAPACITY, self._model, variant or self.variant)
+        return value or _NAN
+
+    def accuracy(self, variant: str | None = None) -> float:
+        """Accuracy of a variant from its manifest."""
+        return self._recent.newest.scalar(c.VARIANT_ACCURACY, self._model, variant or self.variant) or _NAN
+
+    def error_ratio(self) -> float:
+        """Failed over executed requests of the last seconds; NaN without any."""
+        classes = self._senses.board.topology.priorities
+        counts = {
+            outcome: sum(self._recent.increase(c.REQUESTS, self._model, p, outcome) for p in classes)
+            for outcome in ("ok", "error")
+        }
+        total = sum(counts.values())
+        return counts["error"] / total if total > 0 else _NAN
+
+    def latency(self, q: float) -> float:
+        """Quantile of the end-to-end time of answered requests over all variants, in seconds."""
+        variants = self._senses.board.topology.model(self._model).variants
+        counts = [self._recent.counts(c.REQUEST_DURATION, self._model, v) for v in variants]
+        return quantile(self._senses.board.topology.bounds, np.sum(counts, axis=0), q)
+
+    def queue_delay(self, q: float) -> float:
+        """Quantile of the time between admission and batch, in seconds."""
+        counts = self._recent.counts(c.QUEUE_DURATION, self._model)
+        return quantile(self._senses.board.topology.bounds, counts, q)
+
+    def batch_size(self) -> float:
+        """Mean rows of a batch of the serving variant."""
+        batches = self._recent.counts(c.BATCH_SIZE, self._model, self.variant).sum()
+        return self._recent.total(c.BATCH_SIZE, self._model, self.variant) / batches if batches else _NAN
+
+    def gauge(self, metric: c.Metric) -> float:
+        """A gauge of the model."""
+        return self._recent.newest.scalar(metric, self._model)
+
+    def burn_rate(self, slo: str, window: str) -> float:
+        """Burn rate of an SLO over a window."""
+        return self._evaluator.burn_rate(slo, parse_duration(window))
+
+    def slo_error_ratio(self, slo: str, window: str) -> float:
+        """Error ratio of an SLO over a window."""
+        return self._evaluator.error_ratio(slo, parse_duration(window))
+
+    def events(self, slo: str, window: str) -> float:
+        """Valid events of an SLO in a window."""
+        return float(self._evaluator.events(slo, parse_duration(window))[1])
+
+    def budget_remaining(self, slo: str) -> float:
+        """Share of the period's budget that is left."""
+        return self._evaluator.budget_remaining(slo)
+
+    def device_memory_ratio(self) -> float:
+        """Used over total memory of the device (the host's on a CPU)."""
+        used, total = self._senses.memory
+        return used / total if total else _NAN
+
+    def process_memory(self) -> float:
+        """Resident bytes of the data plane."""
+        reading = self._senses.processes.get("data")
+        return float(reading.memory) if reading else _NAN
+
+    def gpu(self, field: str) -> float:
+        """A GPU reading, or NaN where there is none."""
+        value = getattr(self._senses.gpu, field, None)
+        return _NAN if value is None else float(value)
+
+    def throttled(self) -> bool:
+        """Whether the GPU holds its clocks down for heat or power."""
+        return bool(getattr(self._senses.gpu, "throttled", False))
+
+    def height(self, variant: str | None = None) -> float:
+        """How many health levels of a variant stand, 0 to 5."""
+        return float(self._senses.health.variants[self._model, variant or self.variant].height)
+
+    def breaker(self) -> str:
+        """The breaker's state."""
+        states = (s for s in c.BREAKER_STATES if self._recent.newest.scalar(c.BREAKER_STATE, self._model, s) == 1.0)
+        return next(states, "closed")
+
+    def variant_index(self) -> float:
+        """Place of the serving variant, 0 the most accurate."""
+        return float(self._senses.board.topology.model(self._model).variants.index(self.variant))
+
+    def data_plane_up(self) -> bool:
+        """Whether the data plane beats."""
+        return self._senses.health.data_up
+
+    def time_in_variant(self) -> float:
+        """Seconds since the serving variant took over."""
+        return self._senses.seconds_in_variant(self._model, self._now)
+
+
+_READERS: dict[str, Callable[..., Value]] = {
+    "offered_rate": LiveFacts.offered,
+    "offered": LiveFacts.offered,
+    "served_rate": LiveFacts.served,
+    "capacity": LiveFacts.capacity,
+    "accuracy": LiveFacts.accuracy,
+    "burn_rate": LiveFacts.burn_rate,
+    "error_ratio": LiveFacts.error_ratio,
+    "slo_error_ratio": LiveFacts.slo_error_ratio,
+    "events": LiveFacts.events,
+    "budget_remaining": LiveFacts.budget_remaining,
+    "latency": LiveFacts.latency,
+    "queue_delay": LiveFacts.queue_delay,
+    "queue_length": lambda facts: facts.gauge(c.QUEUE_LENGTH),
+    "inflight": lambda facts: facts.gauge(c.INFLIGHT),
+    "batch_size": LiveFacts.batch_size,
+    "device_memory_ratio": LiveFacts.device_memory_ratio,
+    "process_memory_bytes": LiveFacts.process_memory,
+    "gpu_temperature": lambda facts: facts.gpu("temperature"),
+    "gpu_utilization": lambda facts: facts.gpu("utilization"),
+    "gpu_power_watts": lambda facts: facts.gpu("power"),
+    "gpu_throttled": LiveFacts.throttled,
+    "health": LiveFacts.height,
+    "health_ok": lambda facts, variant=None: facts.height(variant) == len(c.HEALTH_LEVELS),
+    "breaker": LiveFacts.breaker,
+    "variant": lambda facts: facts.variant,
+    "variant_index": LiveFacts.variant_index,
+    "data_plane_up": LiveFacts.data_plane_up,
+    "time_in_variant": LiveFacts.time_in_variant,
+}

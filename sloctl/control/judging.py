@@ -1,0 +1,97 @@
+"""SLOs in the control plane: counts from the board into windows and budgets, and their life across restarts."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sloctl.board import Board, Snapshot
+from sloctl.control.indicators import Gauges, Indicators
+from sloctl.slo.evaluate import Evaluator
+from sloctl.slo.objective import Objective
+from sloctl.slo.windows import AlertWindow
+
+Counts = NDArray[np.int64]
+
+
+class Judge:
+    """Feeds the evaluator with ever-growing counts, whatever restarts beneath them.
+
+    The board's counters begin at zero with each start of the daemon, and an SLO's history goes on; so the
+    judge keeps, for each SLO, the last board value it has seen and adds only what is new. After a crash of
+    the control plane alone the board is the same one, and what happened meanwhile is added in one step:
+    nothing is lost.
+    """
+
+    def __init__(
+        self,
+        objectives: tuple[Objective, ...],
+        windows: tuple[AlertWindow, ...],
+        board: Board,
+        gauges: Gauges,
+    ) -> None:
+        self.evaluator = Evaluator(objectives, windows)
+        self._board = board
+        self._indicators = Indicators(objectives, board.topology, gauges)
+        self._names = [objective.name for objective in objectives]
+        self._seen: tuple[Counts, Counts] | None = None
+        size = len(objectives)
+        self._counted = (np.zeros(size, np.int64), np.zeros(size, np.int64))
+
+    def tick(self, now: float, axis: float, snapshot: Snapshot) -> None:
+        """Adds what is new on the board; `now` is monotonic, `axis` the evaluator's own time (see Timeline)."""
+        good, total = self._indicators.read(snapshot, now)
+        if self._seen is not None:
+            self._counted[0][:] += good - self._seen[0]
+            self._counted[1][:] += total - self._seen[1]
+        self._seen = (good.copy(), total.copy())
+        self.evaluator.advance(axis, *self._counted)
+
+    def begin(self, snapshot: Snapshot, now: float, saved: dict[str, Any] | None) -> None:
+        """Takes up saved counts by SLO name; an SLO that is new counts from this moment on."""
+        good, total = self._indicators.read(snapshot, now)
+        self._seen = (good.copy(), total.copy())
+        if not saved:
+            return
+        same_board = saved["board"] == self._board.identity
+        for index, name in enumerate(self._names):
+            if (was := saved["slos"].get(name)) is None:
+                continue
+            for side in (0, 1):
+                self._counted[side][index] = was["counted"][side]
+                # Another board began at zero after the last save, so all that is on it is new.
+                seen = was["seen"][side] if same_board else 0
+                self._seen[side][index] = min(seen, self._seen[side][index])
+
+    def counted(self, name: str) -> tuple[int, int]:
+        """Good and valid events of an SLO since its history began."""
+        index = self._names.index(name)
+        return int(self._counted[0][index]), int(self._counted[1][index])
+
+    def saved(self) -> dict[str, Any]:
+        """What `begin` takes up again."""
+        if self._seen is None:
+            return {"board": self._board.identity, "slos": {}}
+        slos = {
+            name: {
+                "counted": [int(side[index]) for side in self._counted],
+                "seen": [int(side[index]) for side in self._seen],
+            }
+            for index, name in enumerate(self._names)
+        }
+        return {"board": self._board.identity, "slos": slos}
+
+
+class Timeline:
+    """The time axis of SLO windows: it runs with the monotonic clock and never backwards over a restart.
+
+    Within a process, steps of the wall clock do not touch it. At a start it begins at the wall clock, or at
+    the last saved point where the wall clock has been set back since.
+    """
+
+    def __init__(self, now: float, wall: float, last: float | None) -> None:
+        self._offset = max(wall, last or 0.0) - now
+
+    def at(self, now: float) -> float:
+        """The axis at a monotonic time."""
+        return now + self._offset

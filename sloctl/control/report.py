@@ -1,0 +1,282 @@
+"""What the control plane shows: status and health in JSON, and its own metric families."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sloctl import __version__
+from sloctl.board import Board
+from sloctl.config.base import format_duration
+from sloctl.control.facts import LiveFacts
+from sloctl.control.health import Health
+from sloctl.control.judging import Judge
+from sloctl.control.sensing import Senses
+from sloctl.slo.evaluate import Evaluator
+from sloctl.telemetry import catalogue as c
+from sloctl.telemetry.families import Family, SummaryValue, Value
+
+Samples = list[tuple[tuple[str, ...], Value]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Everything that a report is made of, at one moment."""
+
+    board: Board
+    senses: Senses
+    health: Health
+    evaluator: Evaluator
+    judge: Judge
+    facts: Mapping[str, LiveFacts]
+    rules: Sequence[tuple[str, str, bool]]
+    decided: Mapping[tuple[str, str, str], int]
+    decisions: Sequence[dict[str, Any]]
+    overrides: Sequence[dict[str, Any]]
+    reloads: Mapping[str, int]
+    reload_ok: bool
+    ticks: tuple[int, float]
+    uptime: float
+
+
+def iso(wall: float) -> str:
+    """Unix seconds for people."""
+    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds")
+
+
+def _number(value: float) -> float | None:
+    return None if value != value else value  # JSON has no NaN
+
+
+# --- JSON
+
+
+def status(s: Sources) -> dict[str, Any]:
+    """The whole, as `/api/v1/status` answers."""
+    return {
+        "version": __version__,
+        "uptimeSeconds": round(s.uptime, 3),
+        "ready": s.health.ready,
+        "reasons": s.health.reasons(),
+        "planes": _planes(s),
+        "models": [_model(s, name, facts) for name, facts in s.facts.items()],
+        "slos": [_slo(s, index) for index in range(len(s.evaluator.objectives))],
+        "decisions": list(s.decisions),
+        "overrides": list(s.overrides),
+    }
+
+
+def health(health: Health) -> dict[str, Any]:
+    """Health with every level of every variant."""
+    return {
+        "ready": health.ready,
+        "started": health.started,
+        "reasons": health.reasons(),
+        "dataPlane": {"up": health.data_up, "phase": health.data.phase.name.lower(), "pid": health.data.pid},
+        "variants": [
+            {
+                "model": model,
+                "variant": variant,
+                "serving": health.serving[model] == variant,
+                "levels": found.describe(health.now),
+            }
+            for (model, variant), found in health.variants.items()
+        ],
+    }
+
+
+def _planes(s: Sources) -> dict[str, Any]:
+    readings = {"data": (s.health.data, s.health.data_up), "control": (s.health.control, True)}
+    return {
+        plane: {"pid": r.pid, "phase": r.phase.name.lower(), "up": up, "restarts": s.board.restarts(plane)}
+        for plane, (r, up) in readings.items()
+    }
+
+
+def _model(s: Sources, name: str, facts: LiveFacts) -> dict[str, Any]:
+    word = s.board.control(name).read()
+    variants = s.board.topology.model(name).variants
+    return {
+        "name": name,
+        "variant": facts.variant,
+        "wanted": variants[word.variant],
+        "variants": [
+            {
+                "name": variant,
+                "accuracy": _number(facts.accuracy(variant)),
+                "capacity": _number(facts.capacity(variant)),
+                "memoryBytes": s.senses.recent.newest.scalar(c.VARIANT_MEMORY, name, variant),
+                "health": s.health.variants[name, variant].describe(s.health.now),
+            }
+            for variant in variants
+        ],
+        "offeredRate": facts.offered(),
+        "servedRate": facts.served(),
+        "latency": {"p50": _number(facts.latency(0.5)), "p99": _number(facts.latency(0.99))},
+        "admit": dict(zip(s.board.topology.priorities, word.admit, strict=True)),
+        "breaker": facts.breaker(),
+        "queue": facts.gauge(c.QUEUE_LENGTH),
+        "inflight": facts.gauge(c.INFLIGHT),
+        "errorRatio": _number(facts.error_ratio()) or 0.0,
+    }
+
+
+def _slo(s: Sources, index: int) -> dict[str, Any]:
+    objective = s.evaluator.objectives[index]
+    name = objective.name
+    windows = s.evaluator.window_lengths(name)
+    return {
+        "name": name,
+        "service": objective.service,
+        "target": objective.target,
+        "periodSeconds": objective.period_seconds,
+        "budgetRemaining": s.evaluator.budget_remaining(name),
+        "burnRates": {format_duration(w): s.evaluator.burn_rate(name, w) for w in windows},
+        "errorRatios": {format_duration(w): s.evaluator.error_ratio(name, w) for w in windows},
+        "alerts": [
+            {"severity": alert.severity, "window": alert.window, "firing": alert.firing}
+            for alert in s.evaluator.alerts()
+            if alert.slo == name
+        ],
+    }
+
+
+def decision(record: Mapping[str, Any], *, facts: bool) -> dict[str, Any]:
+    """A stored decision for JSON."""
+    shown = {key: record[key] for key in ("id", "policy", "model", "rule", "action", "before", "after", "reason")}
+    shown |= {"at": iso(record["at"]), "dryRun": record["dry_run"]}
+    return shown | {"facts": record["facts"]} if facts else shown
+
+
+def override(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored override for JSON."""
+    return {**record, "at": iso(record["at"]), "expires": iso(record["expires"])}
+
+
+def layers(senses: Senses, model: str) -> dict[str, Any]:
+    """Mean layer times of each variant, in execution order."""
+    snapshot = senses.recent.newest
+    return {
+        "model": model,
+        "serving": senses.health.serving[model],
+        "variants": {
+            variant: [
+                {"layer": name, "meanSeconds": value.total / value.count, "samples": value.count}
+                for name, value in snapshot.layers(model, variant)
+                if value.count
+            ]
+            for variant in senses.board.topology.model(model).variants
+        },
+    }
+
+
+# --- families
+
+
+def families(s: Sources) -> list[Family]:
+    """The board's families, the control plane's own, and the GPU's."""
+    own = [
+        Family(c.BUILD_INFO, [((__version__,), 1.0)]),
+        Family(c.READY, [((), float(s.health.ready))]),
+        Family(c.PLANE_UP, [(("data",), float(s.health.data_up)), (("control",), 1.0)]),
+        Family(c.PLANE_RESTARTS, [((plane,), float(s.board.restarts(plane))) for plane in ("data", "control")]),
+        *_process_families(s.senses),
+        *_model_families(s),
+        *_slo_families(s),
+        *_policy_families(s),
+        Family(c.CONFIG_RELOADS, [((result,), float(count)) for result, count in s.reloads.items()]),
+        Family(c.CONFIG_LAST_RELOAD_OK, [((), float(s.reload_ok))]),
+        Family(c.TICK_DURATION, [((), SummaryValue(*s.ticks))]),
+        Family(c.HEALTH_LAST_SUCCESS, _last_success(s.health)),
+    ]
+    return [*s.senses.recent.newest.families(), *own, *s.senses.gpu_families]
+
+
+def gauges(senses: Senses) -> dict[tuple[str, tuple[str, ...]], float]:
+    """The control plane's gauges that an SLO may sample, by name and labels."""
+    used, total = senses.memory
+    found: dict[tuple[str, tuple[str, ...]], float] = {
+        (c.READY.name, ()): float(senses.health.ready),
+        (c.DEVICE_MEMORY_USED.name, (senses.device,)): float(used),
+        (c.DEVICE_MEMORY_TOTAL.name, (senses.device,)): float(total),
+    }
+    for plane, reading in senses.processes.items():
+        found[c.PROCESS_MEMORY.name, (plane,)] = float(reading.memory)
+    return found
+
+
+def _process_families(senses: Senses) -> list[Family]:
+    readings = [(plane, senses.processes.get(plane)) for plane in ("data", "control")]
+    switches: Samples = []
+    for plane, r in readings:
+        switches.append(((plane, "voluntary"), float(r.voluntary if r else 0)))
+        switches.append(((plane, "involuntary"), float(r.involuntary if r else 0)))
+    used, total = senses.memory
+    return [
+        Family(c.PROCESS_MEMORY, [((plane,), float(r.memory if r else 0)) for plane, r in readings]),
+        Family(c.PROCESS_CPU, [((plane,), r.cpu if r else 0.0) for plane, r in readings]),
+        Family(c.PROCESS_CONTEXT_SWITCHES, switches),
+        Family(c.DEVICE_MEMORY_USED, [((senses.device,), float(used))]),
+        Family(c.DEVICE_MEMORY_TOTAL, [((senses.device,), float(total))]),
+    ]
+
+
+def _model_families(s: Sources) -> list[Family]:
+    offered: Samples = []
+    throughput: Samples = []
+    admitted: Samples = []
+    for model, facts in s.facts.items():
+        offered.append(((model,), facts.offered()))
+        rows = s.senses.recent.rate(c.INFERENCES, model, facts.variant)
+        capacity = facts.capacity()
+        throughput.append(((model,), rows / capacity if capacity == capacity else 0.0))
+        shares = s.board.control(model).read().admit
+        admitted += (((model, name), share) for name, share in zip(s.board.topology.priorities, shares, strict=True))
+    return [
+        Family(c.OFFERED_RATE, offered),
+        Family(c.THROUGHPUT_RATIO, throughput),
+        Family(c.ADMITTED_RATIO, admitted),
+    ]
+
+
+def _slo_families(s: Sources) -> list[Family]:
+    found = {m.name: Family(m) for m in c.CONTROL_METRICS if m.name.startswith("sloctl_slo_")}
+
+    def add(metric: c.Metric, labels: tuple[str, ...], value: float) -> None:
+        found[metric.name].samples.append((labels, value))
+
+    for objective in s.evaluator.objectives:
+        name = objective.name
+        good, total = s.judge.counted(name)
+        add(c.SLO_OBJECTIVE, (name,), objective.target)
+        add(c.SLO_GOOD, (name,), good)
+        add(c.SLO_EVENTS, (name,), total)
+        add(c.SLO_BUDGET_REMAINING, (name,), s.evaluator.budget_remaining(name))
+        for window in s.evaluator.window_lengths(name):
+            label = format_duration(window)
+            add(c.SLO_ERROR_RATIO, (name, label), s.evaluator.error_ratio(name, window))
+            add(c.SLO_BURN_RATE, (name, label), s.evaluator.burn_rate(name, window))
+    firing: dict[tuple[str, str], bool] = {}
+    for alert in s.evaluator.alerts():
+        key = (alert.slo, alert.severity)
+        firing[key] = firing.get(key, False) or alert.firing
+    for key, fires in firing.items():
+        add(c.SLO_ALERT, key, float(fires))
+    return list(found.values())
+
+
+def _policy_families(s: Sources) -> list[Family]:
+    return [
+        Family(c.RULE_ACTIVE, [((policy, rule), float(active)) for policy, rule, active in s.rules]),
+        Family(c.DECISIONS, [(key, float(count)) for key, count in s.decided.items()]),
+        Family(c.OVERRIDES_ACTIVE, [((), float(len(s.overrides)))]),
+    ]
+
+
+def _last_success(health: Health) -> Samples:
+    found: Samples = []
+    for (model, variant), levels in health.variants.items():
+        for name, level in zip(c.HEALTH_LEVELS, levels.levels, strict=True):
+            age = health.now - level.last_success if level.last_success else float("nan")
+            found.append(((model, variant, name), age))
+    return found

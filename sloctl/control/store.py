@@ -1,0 +1,174 @@
+"""The control plane's memory across restarts: SLO history, decisions, overrides and small state, in SQLite.
+
+One writer (the tick), write-ahead log, `synchronous=FULL`: what was committed survives a power cut. A
+database that cannot be read is set aside under a new name, never deleted, and a new one begins.
+"""
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger("sloctl.store")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS history (
+    slo TEXT NOT NULL, ring INTEGER NOT NULL, slot INTEGER NOT NULL, good INTEGER NOT NULL, total INTEGER NOT NULL,
+    PRIMARY KEY (slo, ring, slot)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS decisions (
+    id INTEGER PRIMARY KEY, at REAL NOT NULL, policy TEXT NOT NULL, model TEXT NOT NULL, rule TEXT NOT NULL,
+    action TEXT NOT NULL, before TEXT NOT NULL, after TEXT NOT NULL, reason TEXT NOT NULL, facts TEXT NOT NULL,
+    dry_run INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS overrides (
+    id INTEGER PRIMARY KEY, at REAL NOT NULL, model TEXT NOT NULL, kind TEXT NOT NULL, value TEXT NOT NULL,
+    expires REAL NOT NULL, reason TEXT NOT NULL);
+PRAGMA user_version = 1;
+"""
+_COLUMNS = ("id", "at", "policy", "model", "rule", "action", "before", "after", "reason", "facts", "dry_run")
+
+HistoryRow = tuple[str, int, int, int, int]
+
+
+class StateDirError(Exception):
+    """The state directory cannot be used; the message says why and what to do."""
+
+
+def prepare_state_dir(folder: Path) -> None:
+    """Makes the folder and proves that it can be written. Raises StateDirError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise StateDirError(
+            f"state directory {folder} is not writable: {os.strerror(error.errno or 0).lower()}; "
+            "give it to the daemon's user or set another in stateDir"
+        ) from None
+
+
+class Store:
+    """The database. Methods are called from one thread at a time; reads see what was committed."""
+
+    def __init__(self, folder: Path) -> None:
+        prepare_state_dir(folder)
+        self.path = folder / "sloctl.db"
+        try:
+            self._db = self._open()
+        except sqlite3.DatabaseError as error:
+            self._set_aside(error)
+            self._db = self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=5)
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=FULL")
+            verdict = db.execute("PRAGMA quick_check").fetchone()[0]
+            if verdict != "ok":
+                raise sqlite3.DatabaseError(verdict)
+            db.executescript(_SCHEMA)
+        except sqlite3.Error:
+            db.close()
+            raise
+        return db
+
+    def _set_aside(self, error: Exception) -> None:
+        stamp = time.strftime("%Y%m%dT%H%M%S")
+        kept = self.path.with_name(f"{self.path.name}.corrupt-{stamp}-{os.getpid()}")
+        for suffix in ("", "-wal", "-shm"):
+            part = self.path.with_name(self.path.name + suffix)
+            if part.exists():
+                part.rename(kept.with_name(kept.name + suffix))
+        log.error("state database cannot be read: set aside, a new one begins", kept=str(kept), error=str(error))
+
+    def close(self) -> None:
+        """Closes the database."""
+        self._db.close()
+
+    def save(self, rows: Iterable[HistoryRow], state: Mapping[str, Any], oldest: Mapping[int, int]) -> None:
+        """One transaction: history rows, state by key, and the removal of slots older than `oldest[ring]`."""
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?, ?)", rows)
+            self._put(state)
+            for ring, slot in oldest.items():
+                self._db.execute("DELETE FROM history WHERE ring = ? AND slot < ?", (ring, slot))
+
+    def history(self) -> list[HistoryRow]:
+        """All kept slots, oldest first."""
+        return self._db.execute("SELECT slo, ring, slot, good, total FROM history ORDER BY slot").fetchall()
+
+    def state(self, key: str) -> Any:
+        """A saved value, or None."""
+        row = self._db.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def put_state(self, key: str, value: Any) -> None:
+        """Saves one JSON value."""
+        with self._transaction():
+            self._put({key: value})
+
+    def _put(self, state: Mapping[str, Any]) -> None:
+        rows = [(key, json.dumps(value)) for key, value in state.items()]
+        self._db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", rows)
+
+    def add_decision(self, at: float, record: Mapping[str, Any]) -> int:
+        """Appends a decision (`at` in Unix seconds) and returns its number."""
+        values = [at if name == "at" else record[name] for name in _COLUMNS[1:] if name != "facts"]
+        values.insert(_COLUMNS.index("facts") - 1, json.dumps(record["facts"]))
+        marks = ", ".join("?" * len(values))
+        cursor = self._db.execute(f"INSERT INTO decisions ({', '.join(_COLUMNS[1:])}) VALUES ({marks})", values)
+        return int(cursor.lastrowid or 0)
+
+    def decisions(self, limit: int = 100, model: str | None = None) -> list[dict[str, Any]]:
+        """The latest decisions, newest first."""
+        where, values = ("WHERE model = ?", [model]) if model else ("", [])
+        query = f"SELECT {', '.join(_COLUMNS)} FROM decisions {where} ORDER BY id DESC LIMIT ?"  # noqa: S608
+        found = [dict(zip(_COLUMNS, row, strict=True)) for row in self._db.execute(query, [*values, limit])]
+        for record in found:
+            record["facts"] = json.loads(record["facts"])
+            record["dry_run"] = bool(record["dry_run"])
+        return found
+
+    def add_override(self, at: float, model: str, kind: str, value: Any, expires: float, reason: str) -> int:
+        """Keeps an override by hand (`at` and `expires` in Unix seconds) and returns its number."""
+        cursor = self._db.execute(
+            "INSERT INTO overrides (at, model, kind, value, expires, reason) VALUES (?, ?, ?, ?, ?, ?)",
+            (at, model, kind, json.dumps(value), expires, reason),
+        )
+        return int(cursor.lastrowid or 0)
+
+    def drop_override(self, number: int) -> bool:
+        """Ends an override; False if there was none of that number."""
+        return self._db.execute("DELETE FROM overrides WHERE id = ?", (number,)).rowcount > 0
+
+    def overrides(self, now: float) -> list[dict[str, Any]]:
+        """Overrides that have not expired at `now` (Unix seconds), oldest first."""
+        names = ("id", "at", "model", "kind", "value", "expires", "reason")
+        query = f"SELECT {', '.join(names)} FROM overrides WHERE expires > ? ORDER BY id"  # noqa: S608
+        found = [dict(zip(names, row, strict=True)) for row in self._db.execute(query, (now,))]
+        for record in found:
+            record["value"] = json.loads(record["value"])
+        return found
+
+    def _transaction(self) -> "_Transaction":
+        return _Transaction(self._db)
+
+
+class _Transaction:
+    """BEGIN IMMEDIATE … COMMIT, or ROLLBACK on an exception."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._db.execute("COMMIT" if kind is None else "ROLLBACK")

@@ -1,0 +1,193 @@
+"""The supervisor: binds the ports, owns the board, keeps one process of each plane running.
+
+It does as little as can be, since nothing watches over it but the init system: it never parses a request,
+never touches an engine, and what it hands to a new process is what was validated at start.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from sloctl.board import Board, Phase, PlaneStatus
+from sloctl.config.runtime import Runtime
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+_PR_SET_PDEATHSIG = 1
+_POLL = 0.2
+_HEARTBEAT_PATIENCE = 10.0  # of a running plane whose loop does not turn
+_START_PATIENCE = 300.0  # of a plane that has not yet said that it is there
+_STEADY = 5.0  # a process that lived this long is started anew at once
+_LONGEST_BACKOFF = 10.0
+_KILL_AFTER = 5.0  # on top of the drain time
+
+log = structlog.get_logger("sloctl.supervisor")
+
+
+class PortError(Exception):
+    """A port could not be bound; the message says which and why."""
+
+
+def listen(host: str, port: int, field_name: str) -> socket.socket:
+    """A listening TCP socket. Raises PortError with the configuration field to change."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise PortError(
+            f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0).lower()}; "
+            f"free the port or set another in {field_name}"
+        ) from None
+    sock.listen(2048)
+    return sock
+
+
+def memory_file(text: str) -> int:
+    """A descriptor that children read `text` from."""
+    fd = os.memfd_create("sloctl-config", 0)
+    os.write(fd, text.encode())
+    return fd
+
+
+@dataclass
+class _Plane:
+    """One plane: how to start it, and the process that runs now."""
+
+    name: str
+    command: list[str]
+    descriptors: Sequence[int]
+    status: PlaneStatus
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    start_at: float = 0.0
+    backoff: float = 0.0
+    starts: int = field(default=0)
+
+
+class Supervisor:
+    """Starts the planes and keeps them up until it is told to stop."""
+
+    def __init__(self, runtime: Runtime, texts: str) -> None:
+        """Binds both ports and creates the board; `texts` is the accepted SLO and policy files as JSON."""
+        daemon = runtime.daemon
+        self._runtime = runtime
+        self.data_socket = listen(daemon.serving.host, daemon.serving.port, "serving.port")
+        self.control_socket = listen(daemon.control.host, daemon.control.port, "control.port")
+        self.board = Board.create(runtime.topology)
+        config, bundle = memory_file(runtime.to_json()), memory_file(texts)
+        shared = {"--runtime-fd": config, "--board-fd": self.board.fd}
+        data = {**shared, "--http-fd": self.data_socket.fileno()}
+        control = {**shared, "--bundle-fd": bundle, "--http-fd": self.control_socket.fileno()}
+        self._data = self._plane("data", "sloctl.serving", data, self.board.data_status)
+        self._control = self._plane("control", "sloctl.control", control, self.board.control_status)
+        self._planes = (self._data, self._control)
+        self._told_ready = False
+
+    def _plane(self, name: str, module: str, flags: dict[str, int], status: PlaneStatus) -> _Plane:
+        words = [word for flag, fd in flags.items() for word in (flag, str(fd))]
+        return _Plane(name, [sys.executable, "-m", module, *words], tuple(flags.values()), status)
+
+    def run(self) -> int:
+        """Runs until SIGTERM or SIGINT; returns the exit status."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        while True:
+            now = time.monotonic()
+            for plane in self._planes:
+                self._tend(plane, now)
+            self._tell_systemd()
+            got = signal.sigtimedwait(_SIGNALS, _POLL)
+            number = got.si_signo if got else None
+            if number in (signal.SIGTERM, signal.SIGINT):
+                return self._stop()
+            if number == signal.SIGHUP:
+                self._send(self._control, signal.SIGHUP)
+
+    def _tend(self, plane: _Plane, now: float) -> None:
+        if plane.process is None:
+            if now >= plane.start_at:
+                self._start(plane, now)
+            return
+        code = plane.process.poll()
+        if code is not None:
+            self._ended(plane, code, now)
+        elif self._hangs(plane, now):
+            log.error("plane does not beat: killing it", plane=plane.name, pid=plane.process.pid)
+            plane.process.kill()
+
+    def _start(self, plane: _Plane, now: float) -> None:
+        if plane.starts:
+            self.board.count_restart(plane.name)
+        plane.starts += 1
+        plane.started = now
+        plane.process = subprocess.Popen(
+            plane.command,
+            pass_fds=plane.descriptors,
+            preexec_fn=_child,  # noqa: PLW1509  this process has one thread
+            start_new_session=True,  # a terminal's Ctrl-C reaches the supervisor alone, which drains
+        )
+        log.info("plane started", plane=plane.name, pid=plane.process.pid, restarts=plane.starts - 1)
+
+    def _ended(self, plane: _Plane, code: int, now: float) -> None:
+        plane.status.enter(Phase.DOWN)
+        lived = now - plane.started
+        plane.backoff = 0.0 if lived >= _STEADY else min(max(2 * plane.backoff, 0.25), _LONGEST_BACKOFF)
+        plane.start_at = now + plane.backoff
+        plane.process = None
+        log.error("plane ended", plane=plane.name, status=_ending(code), restart_in=plane.backoff)
+
+    def _hangs(self, plane: _Plane, now: float) -> bool:
+        reading = plane.status.read()
+        if plane.process is None or reading.pid != plane.process.pid:
+            return now - plane.started > _START_PATIENCE
+        return now - reading.heartbeat > _HEARTBEAT_PATIENCE
+
+    def _stop(self) -> int:
+        """Drains the data plane first, so that the control plane exports its last counts."""
+        self._send(self._data, signal.SIGTERM)
+        self._wait(self._data, self._runtime.daemon.serving.drain_timeout + _KILL_AFTER)
+        self._send(self._control, signal.SIGTERM)
+        self._wait(self._control, _KILL_AFTER)
+        log.info("stopped")
+        return 0
+
+    def _send(self, plane: _Plane, number: signal.Signals) -> None:
+        if plane.process is not None and plane.process.poll() is None:
+            plane.process.send_signal(number)
+
+    def _wait(self, plane: _Plane, patience: float) -> None:
+        if plane.process is None:
+            return
+        try:
+            plane.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            log.error("plane did not stop in time: killing it", plane=plane.name, after=patience)
+            plane.process.kill()
+            plane.process.wait()
+
+    def _tell_systemd(self) -> None:
+        running = all(plane.status.read().phase is Phase.RUNNING for plane in self._planes)
+        address = os.environ.get("NOTIFY_SOCKET", "")
+        if running and address and not self._told_ready:
+            self._told_ready = True
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+                notify.sendto(b"READY=1", "\0" + address[1:] if address[0] == "@" else address)
+
+
+def _child() -> None:
+    """In the new process: signals as usual, and SIGTERM when the supervisor is gone, however it went."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _ending(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"

@@ -1,0 +1,73 @@
+"""The store: what was saved is there after a restart, and a broken file is kept aside."""
+
+import sqlite3
+
+import pytest
+
+from sloctl.control.store import StateDirError, Store, prepare_state_dir
+
+DECISION = {
+    "policy": "p", "model": "m", "rule": "r", "action": "precision:down", "before": "fp32", "after": "int8",
+    "reason": "it burns", "facts": {"offered_rate": 12.0}, "dry_run": False,
+}  # fmt: skip
+
+
+def test_history_state_and_decisions_survive_a_restart(tmp_path):
+    store = Store(tmp_path)
+    store.save([("latency", 1, 10, 9, 10), ("latency", 1, 11, 19, 20)], {"progress": {"axis": 1.5}}, {})
+    number = store.add_decision(1000.0, DECISION)
+    store.close()
+    again = Store(tmp_path)
+    assert again.history() == [("latency", 1, 10, 9, 10), ("latency", 1, 11, 19, 20)]
+    assert again.state("progress") == {"axis": 1.5}
+    assert again.decisions() == [{"id": number, "at": 1000.0, **DECISION}]
+    again.close()
+
+
+def test_slots_past_their_retention_go_and_others_stay(tmp_path):
+    store = Store(tmp_path)
+    store.save([("a", 1, 10, 1, 1), ("a", 1, 20, 1, 1), ("a", 60, 10, 1, 1)], {}, {})
+    store.save([], {}, {1: 15})
+    assert store.history() == [("a", 60, 10, 1, 1), ("a", 1, 20, 1, 1)]
+    store.close()
+
+
+def test_a_failed_transaction_changes_nothing(tmp_path):
+    store = Store(tmp_path)
+    with pytest.raises(sqlite3.Error):
+        store.save([("a", 1, 1, 1, 1), ("a", 1, None, 1, 1)], {"progress": 1}, {})
+    assert store.history() == []
+    assert store.state("progress") is None
+    store.close()
+
+
+def test_overrides_end_at_their_expiry_or_by_hand(tmp_path):
+    store = Store(tmp_path)
+    first = store.add_override(0.0, "m", "variant", "int8", 100.0, "why")
+    second = store.add_override(0.0, "m", "admit", {"low": 0.5}, 200.0, "")
+    assert [record["id"] for record in store.overrides(50.0)] == [first, second]
+    assert [record["value"] for record in store.overrides(150.0)] == [{"low": 0.5}]
+    assert store.drop_override(second)
+    assert not store.drop_override(second)
+    assert store.overrides(150.0) == []
+    store.close()
+
+
+@pytest.mark.parametrize("damage", [b"this is no database at all", b"SQLite format 3\0" + b"\xff" * 5000])
+def test_a_corrupt_database_is_set_aside_whole_and_a_new_one_begins(tmp_path, damage):
+    (tmp_path / "sloctl.db").write_bytes(damage)
+    store = Store(tmp_path)
+    assert store.history() == []
+    store.close()
+    kept = [
+        path for path in tmp_path.iterdir() if ".corrupt-" in path.name and not path.name.endswith(("-wal", "-shm"))
+    ]
+    assert [path.read_bytes() for path in kept] == [damage]
+
+
+def test_a_state_directory_that_is_a_file_is_refused_with_what_to_do(tmp_path):
+    taken = tmp_path / "state"
+    taken.write_text("mine")
+    with pytest.raises(StateDirError, match="stateDir"):
+        prepare_state_dir(taken)
+    assert taken.read_text() == "mine"
