@@ -63,7 +63,7 @@ class History:
         self.counts[:, unknown] = raw[:, unknown]
         for ring in self.rings:
             ring.data[:, :, unknown] = raw[:, unknown]
-            start = ring.at_or_before(now)
+            start = ring.last_before(now)  # the base is kept, too: a restart has to know it
             ring.first = start if ring.newest is None else min(start, ring.newest + 1)
 
     def window(self, seconds: float) -> tuple[Counts, Counts]:

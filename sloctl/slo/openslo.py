@@ -102,14 +102,15 @@ def _indicator_problems(document: SloDocument) -> Iterator[Problem]:
 
 
 def _ratio_problems(at: Loc, ratio: RatioMetric) -> Iterator[Problem]:
-    sides = {"good": ratio.good, "bad": ratio.bad, "total": ratio.total}
-    for name, side in sides.items():
+    found: list[Problem] = []
+    for name, side in (("good", ratio.good), ("bad", ratio.bad), ("total", ratio.total)):
         if side is not None:
             source, there = side.metric_source.spec, (*at, name, *_METRIC)
-            yield from _series_problems(there, source)
-            yield from _counter_problems((*there, "metric"), source)
+            found += _series_problems(there, source)
+            found += _counter_problems((*there, "metric"), source)
+    yield from found
     part = ratio.good or ratio.bad
-    if part is not None:
+    if part is not None and not found:
         name = "good" if ratio.good else "bad"
         yield from _subset_problems((*at, name, *_METRIC), name, _selector(part), _selector(ratio.total))
 

@@ -71,7 +71,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(steps, st.floats(0, 4000))
 def test_every_window_agrees_with_a_recount_of_all_events(
     ticks: list[tuple[float, list[tuple[int, int]], bool]], shift: float
@@ -96,6 +96,18 @@ def test_every_window_agrees_with_a_recount_of_all_events(
             history.restore(store.load())
             feed(history, latest, good, total)
             assert_same(history, recount)
+
+
+def test_a_restart_at_the_very_moment_of_the_first_events_keeps_them() -> None:
+    store = Store()
+    before = History(["a"], 60)
+    feed(before, 5, [0], [0])
+    feed(before, 5, [0], [1])
+    store.save(before)
+    after = History(["a"], 60)
+    after.restore(store.load())
+    feed(after, 5, [0], [1])
+    assert [side.tolist() for side in after.window(1)] == [[0], [1]]
 
 
 def test_memory_does_not_grow_with_time() -> None:
@@ -175,7 +187,7 @@ def test_each_closed_slot_is_given_out_once() -> None:
     history = History(["a"], 60)
     feed(history, 10, [0], [0])
     feed(history, 12.5, [1], [1])
-    assert [row[1:3] for row in history.unsaved()] == [(0, 0), (1, 10), (1, 11), (1, 12)]
+    assert [row[1:3] for row in history.unsaved()] == [(0, 0), (1, 9), (1, 10), (1, 11), (1, 12)]
     assert [row[1:3] for row in history.unsaved()] == [(0, 0)]
     feed(history, 13.5, [2], [2])
     assert history.unsaved() == [("a", 0, 0, 2, 2), ("a", 1, 13, 1, 1)]
