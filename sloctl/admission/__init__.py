@@ -1,1 +1,1 @@
-
+"""Who is let in: priority classes, admitted shares, the circuit breaker, and the gate that joins them. Pure."""
