@@ -20,7 +20,7 @@ class Ring:
     def __init__(self, resolution: int, reach: float, slos: int) -> None:
         self.resolution = resolution
         self.reach = reach
-        self.size = math.ceil(reach / resolution) + 2
+        self.size = math.ceil(reach / resolution) + 1
         self.data: Counts = np.zeros((self.size, 2, slos), np.int64)
         self.newest: int | None = None
         self.first = 0
