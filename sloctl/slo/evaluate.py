@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sloctl.slo.history import History, Row
 from sloctl.slo.objective import Objective
 from sloctl.slo.rings import Counts
-from sloctl.slo.windows import AlertWindow, Severity, for_period
+from sloctl.slo.windows import AlertWindow, for_period
 
 Ratios = NDArray[np.float64]
 
@@ -28,7 +28,7 @@ class Alert(NamedTuple):
     """State of one alerting window of one SLO; `factor` is what both burn rates must exceed."""
 
     slo: str
-    severity: Severity
+    severity: str
     window: str
     burn_long: float
     burn_short: float
