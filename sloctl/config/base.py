@@ -1,13 +1,19 @@
 """What all configuration models share: camelCase in YAML, unknown fields refused, durations as people write them."""
 
 import re
+from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 from pydantic.alias_generators import to_camel
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+FROM_FILE = {"from_file": True}
+"""Validation context of what a person wrote, in which a duration without a unit is refused."""
+
+_UNITS = {
+    unit: Decimal(s) for unit, s in (("ms", "0.001"), ("s", 1), ("m", 60), ("h", 3600), ("d", 86400), ("w", 604800))
+}
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)")
 
 
 def parse_duration(value: Any) -> float:
@@ -20,14 +26,16 @@ def parse_duration(value: Any) -> float:
     if isinstance(value, str):
         parts = _PART.findall(value)
         if parts and "".join(number + unit for number, unit in parts) == value:
-            return sum(float(number) * _UNITS[unit] for number, unit in parts)
+            # In decimal, so that 1.1ms is the float that a person writes as 0.0011.
+            return float(sum((Decimal(number) * _UNITS[unit] for number, unit in parts), Decimal(0)))
     raise ValueError("expected a duration such as 250ms, 5m, 1h30m or 30d")
 
 
 def format_duration(seconds: float) -> str:
-    """The shortest exact form of a duration, the inverse of `parse_duration`."""
-    if seconds < 1 or seconds != int(seconds):
-        return f"{seconds * 1000:g}ms"
+    """The shortest exact form of a finite duration of at least 0, the inverse of `parse_duration`."""
+    if seconds != int(seconds):
+        milliseconds = format(Decimal(repr(float(seconds))) * 1000, "f")
+        return (milliseconds.rstrip("0").rstrip(".") if "." in milliseconds else milliseconds) + "ms"
     rest, parts = int(seconds), []
     for unit in ("d", "h", "m", "s"):
         count, rest = divmod(rest, int(_UNITS[unit]))
@@ -36,7 +44,13 @@ def format_duration(seconds: float) -> str:
     return "".join(parts) or "0s"
 
 
-Duration = Annotated[float, BeforeValidator(parse_duration)]
+def _duration(value: Any, info: ValidationInfo) -> float:
+    if isinstance(value, float) and info.context == FROM_FILE:
+        return parse_duration(str(value))  # refuses it: there is no unit
+    return parse_duration(value)
+
+
+Duration = Annotated[float, BeforeValidator(_duration)]
 """Seconds; written in YAML with a unit."""
 
 
