@@ -19,7 +19,6 @@ from enum import StrEnum
 
 from sloctl.config.daemon import BreakerConfig
 
-
 _PROBING = 1.0  # seconds; probes are out, and their verdict is near
 
 

@@ -1,0 +1,119 @@
+"""Rules propose, the arbiter decides: which variant serves, and what the breaker is told.
+
+Precision, in this order: nothing within `dwell` of the last switch; down before up, then the highest severity,
+then the order in the file; a step up only after `cooldown` and while no rule that holds the precision down is
+pending; never below the accuracy floor; at most `maxSwitchesPerHour`, whose last one is kept for a step down,
+so that a long day of flapping ends in the fast variant and not in the slow one. After a switch every
+precision rule's `for` starts anew. A refusal for the floor or the limit is reported once while its rule is
+pending; waiting for dwell or cooldown is not a refusal.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sloctl.policy.decisions import Tick
+from sloctl.policy.document import PolicySpec
+from sloctl.policy.explain import number
+from sloctl.policy.ladder import Ladder, Switches
+from sloctl.policy.rule import Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A rule that wants the serving variant to change."""
+
+    rule: Rule
+    target: str
+    up: bool
+
+
+class PrecisionArbiter:
+    """Chooses the serving variant."""
+
+    def __init__(self, spec: PolicySpec, rules: Iterable[Rule], switches: Switches) -> None:
+        self._spec = spec
+        self._ladder = Ladder(tuple(spec.ladder))
+        self._switches = switches
+        self._rules = [(rule, wish) for rule in rules if (wish := rule.spec.action.precision) is not None]
+
+    def step(self, tick: Tick, serving: str) -> str:
+        """The variant that shall serve."""
+        proposals = self._proposals(serving)
+        quiet = self._switches.quiet(tick.now)
+        if not proposals or quiet < self._spec.dwell:
+            return serving
+        settled = quiet >= self._spec.cooldown and not self.held_down(serving)
+        for proposal in proposals:
+            if proposal.up and not settled:
+                continue
+            refusal = self._refusal(tick, proposal)
+            if refusal is None:
+                return self._switch(tick, proposal, serving)
+            self._refuse(tick, proposal, serving, refusal)
+        return serving
+
+    def held_down(self, serving: str) -> bool:
+        """Whether a pending rule speaks against a step up."""
+        return any(rule.pending and self._ladder.holds_down(wish, serving) for rule, wish in self._rules)
+
+    def _proposals(self, serving: str) -> Sequence[Proposal]:
+        found = []
+        for rule, wish in self._rules:
+            target = self._ladder.target(wish, serving) if rule.due else None
+            if target is not None:
+                found.append(Proposal(rule, target, self._ladder.is_up(target, serving)))
+        # The sort is stable: equals stay in the file's order.
+        return sorted(found, key=lambda proposal: (proposal.up, -proposal.rule.spec.severity))
+
+    def _refusal(self, tick: Tick, proposal: Proposal) -> str | None:
+        floor, most = self._spec.accuracy_floor, self._spec.max_switches_per_hour
+        if floor is not None:
+            accuracy = tick.number("accuracy", proposal.target)
+            if not accuracy >= floor:  # also when it is not known
+                return f"accuracy of {proposal.target} = {number(accuracy)}, the floor is {number(floor)}"
+        done = self._switches.in_last_hour(tick.now)
+        if done >= most:
+            return f"{done} switches in the last hour, the most allowed"
+        if proposal.up and 1 < most == done + 1:
+            return f"the last of {most} switches an hour is kept for a step down"
+        return None
+
+    def _refuse(self, tick: Tick, proposal: Proposal, serving: str, refusal: str) -> None:
+        key = f"{proposal.target}: {refusal}"
+        if proposal.rule.refused != key:
+            proposal.rule.refused = key
+            reason = f"{proposal.target} refused: {refusal} ({proposal.rule.reason})"
+            tick.decide(proposal.rule.name, "refused", (serving, serving), reason, proposal.rule.facts)
+
+    def _switch(self, tick: Tick, proposal: Proposal, serving: str) -> str:
+        action = "precision:up" if proposal.up else "precision:down"
+        rule = proposal.rule
+        tick.decide(rule.name, action, (serving, proposal.target), rule.reason, rule.facts)
+        self._switches.note(tick.now)
+        for other, _ in self._rules:
+            other.start_over()
+        return proposal.target
+
+
+_ACTS_ON = {"trip": {"closed", "half_open"}, "halfOpen": {"open"}, "close": {"open", "half_open"}}
+_LEADS_TO = {"trip": "open", "halfOpen": "half_open", "close": "closed"}
+
+
+class BreakerArbiter:
+    """Commands the breaker: once, when a rule becomes active; then the breaker runs its own course.
+
+    So a rule whose condition lasts cannot keep the breaker from probing and closing. A breaker that was forced
+    open or disabled by hand is left alone.
+    """
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._rules = [(rule, wish) for rule in rules if (wish := rule.spec.action.breaker) is not None]
+
+    def step(self, tick: Tick, state: str) -> str | None:
+        """The command of the highest severity among rules that have just become active, or None."""
+        starting = [pair for pair in self._rules if pair[0].started and state in _ACTS_ON[pair[1]]]
+        if not starting:
+            return None
+        rule, command = max(starting, key=lambda pair: pair[0].spec.severity)
+        tick.decide(rule.name, f"breaker:{command}", (state, _LEADS_TO[command]), rule.reason, rule.facts)
+        return command

@@ -1,0 +1,99 @@
+"""What goes into and comes out of a policy step."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sloctl.policy.facts import Facts, Value
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is in force: the control word's variant and shares (highest class first), the breaker's state."""
+
+    variant: str
+    admit: tuple[float, ...]
+    breaker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """What shall be in force. `breaker` is a command to carry out once, or None.
+
+    Commands: trip, halfOpen, close (rules and overrides), force_open, disable (overrides).
+    """
+
+    variant: str
+    admit: tuple[float, ...]
+    breaker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A change, or a refusal to change, with the facts that led to it. `at` is in the clock of `now`."""
+
+    policy: str
+    model: str
+    rule: str
+    action: str
+    before: str
+    after: str
+    reason: str
+    facts: Mapping[str, Value]
+    dry_run: bool
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A state set by hand until `expires_at` (in the clock of `now`).
+
+    `value` is a variant, a breaker command (force_open, disable, close, trip), or shares by class; classes
+    that an admit override does not name stay with the rules.
+    """
+
+    model: str
+    kind: Literal["variant", "admit", "breaker"]
+    value: str | Mapping[str, float]
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of a step."""
+
+    directive: Directive
+    decisions: tuple[Decision, ...]
+
+
+@dataclass(slots=True)
+class Tick:
+    """One step in the making: the time, the facts as seen in it, and the decisions so far."""
+
+    policy: str
+    model: str
+    now: float
+    facts: Facts
+    dry_run: bool
+    decisions: list[Decision] = field(default_factory=list)
+
+    def number(self, name: str, *args: float | str) -> float:
+        """A numeric fact."""
+        return float(self.facts.get(name, args))
+
+    def decide(
+        self,
+        rule: str,
+        action: str,
+        change: tuple[str, str],
+        reason: str,
+        facts: Mapping[str, Value] | None = None,
+        *,
+        dry_run: bool | None = None,
+    ) -> None:
+        """Records a decision; `change` is what was in force before and is after."""
+        before, after = change
+        dry = self.dry_run if dry_run is None else dry_run
+        self.decisions.append(
+            Decision(self.policy, self.model, rule, action, before, after, reason, dict(facts or {}), dry, self.now)
+        )

@@ -1,0 +1,169 @@
+"""Policy documents: `apiVersion: sloctl/v1, kind: Policy`, and the checks that need to know what exists."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field, StrictFloat, model_validator
+
+from sloctl.config.base import Duration, Metadata, Model
+from sloctl.policy.check import suggest
+from sloctl.policy.expression import problems
+from sloctl.policy.facts import Domain, Names, Type, Vocabulary
+
+Ratio = Annotated[float, Field(ge=0, le=1)]
+Text = Annotated[str, Field(min_length=1)]
+NotNegative = Annotated[Duration, Field(ge=0)]
+
+
+class Shed(Model):
+    """Refuses part of the load: shares by class, or requests a second filled up from the highest class."""
+
+    admit: dict[str, Ratio] | None = None
+    admit_rate: Annotated[StrictFloat, Field(ge=0)] | Text | None = None  # a number or an expression
+
+    @model_validator(mode="after")
+    def _one(self) -> "Shed":
+        if (self.admit is None) == (self.admit_rate is None):
+            raise ValueError("shed wants exactly one of admit (shares by class) and admitRate (requests/s)")
+        return self
+
+
+class Action(Model):
+    """What a rule does; exactly one of the three."""
+
+    precision: Text | None = None  # down, up, or a variant
+    shed: Shed | None = None
+    breaker: Literal["trip", "halfOpen", "close"] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "Action":
+        if sum(part is not None for part in (self.precision, self.shed, self.breaker)) != 1:
+            raise ValueError("an action is exactly one of precision, shed and breaker")
+        return self
+
+
+class RuleSpec(Model):
+    """A rule is active once `when` has held for `for`, and until `until` holds (without it: while `when` does)."""
+
+    name: Text
+    when: Text
+    until: Text | None = None
+    for_: NotNegative = Field(default=0.0, alias="for")
+    severity: int = 0  # the highest goes first
+    action: Action
+
+
+class PolicySpec(Model):
+    """The rules of one model and the bounds that none of them crosses."""
+
+    model: Text
+    ladder: tuple[str, ...] = ()  # variants, most accurate first
+    accuracy_floor: Ratio | None = None
+    max_switches_per_hour: Annotated[int, Field(ge=1)] = 12
+    cooldown: NotNegative = 300.0  # from the last switch to a step up
+    dwell: NotNegative = 1.0  # from one switch to the next
+    restore: NotNegative = 5.0  # in which a share returns from 0 to 1 once nothing sheds
+    dry_run: bool = False
+    rules: tuple[RuleSpec, ...] = ()
+
+
+class PolicyDocument(Model):
+    """The whole file."""
+
+    api_version: Literal["sloctl/v1"]
+    kind: Literal["Policy"]
+    metadata: Metadata
+    spec: PolicySpec
+
+
+class Problem(NamedTuple):
+    """A mistake: where in the YAML (camelCase keys and indices), what, and the column (1-based) in the value."""
+
+    loc: tuple[str | int, ...]
+    message: str
+    column: int | None = None
+
+
+def check(
+    document: PolicyDocument, vocabulary: Vocabulary, accuracies: Mapping[str, float] | None = None
+) -> list[Problem]:
+    """Everything about a document that names things: expressions, variants, classes, the accuracy floor.
+
+    `accuracies` are measured accuracies by variant; None where they are not known yet (the floor is then not
+    checked here, and the engine still refuses to cross it).
+    """
+    spec, names = document.spec, vocabulary.names(document.spec.model)
+    found = [*_model(spec, vocabulary), *_ladder(spec, names), *_floor(spec, accuracies)]
+    counts = Counter(rule.name for rule in spec.rules)
+    for index, rule in enumerate(spec.rules):
+        here = ("spec", "rules", index)
+        if counts[rule.name] > 1:
+            found.append(Problem((*here, "name"), f"the rule name {rule.name!r} is used {counts[rule.name]} times"))
+        found.extend(Problem((*here, *loc), message, column) for loc, message, column in _rule(rule, spec, names))
+    return found
+
+
+def _model(spec: PolicySpec, vocabulary: Vocabulary) -> Iterator[Problem]:
+    if vocabulary.variants is not None and spec.model not in vocabulary.variants:
+        more = suggest(spec.model, vocabulary.variants)
+        yield Problem(("spec", "model"), f"unknown model {spec.model!r}{more}")
+
+
+def _ladder(spec: PolicySpec, names: Names) -> Iterator[Problem]:
+    known = names.get(Domain.VARIANT)
+    for index, variant in enumerate(spec.ladder):
+        here = ("spec", "ladder", index)
+        if variant in spec.ladder[:index]:
+            yield Problem(here, f"variant {variant!r} is on the ladder twice")
+        elif known is not None and variant not in known:
+            yield Problem(here, f"model {spec.model!r} has no variant {variant!r}{suggest(variant, known)}")
+    if spec.ladder and known and known[0] not in spec.ladder:
+        yield Problem(("spec", "ladder"), f"{known[0]!r}, which serves at start, is not on the ladder")
+
+
+def _floor(spec: PolicySpec, accuracies: Mapping[str, float] | None) -> Iterator[Problem]:
+    if spec.accuracy_floor is None or accuracies is None:
+        return
+    here = ("spec", "accuracyFloor")
+    measured = {variant: accuracies.get(variant, math.nan) for variant in spec.ladder}
+    for variant, accuracy in measured.items():
+        if math.isnan(accuracy):
+            yield Problem(here, f"no accuracy was measured for {variant!r}, so the floor keeps it out of use")
+    if spec.ladder and all(accuracy < spec.accuracy_floor for accuracy in measured.values()):
+        best = max(measured.values())
+        yield Problem(here, f"no variant on the ladder reaches {spec.accuracy_floor:g}; the best has {best:g}")
+
+
+def _rule(rule: RuleSpec, spec: PolicySpec, names: Names) -> Iterator[Problem]:
+    yield from _expression(("when",), rule.when, names, Type.BOOL)
+    if rule.until is not None:
+        yield from _expression(("until",), rule.until, names, Type.BOOL)
+    if rule.action.precision is not None:
+        yield from _precision(rule.action.precision, spec)
+    if rule.action.shed is not None:
+        yield from _shed(rule.action.shed, names)
+
+
+def _precision(target: str, spec: PolicySpec) -> Iterator[Problem]:
+    here = ("action", "precision")
+    if target not in {"down", "up", *spec.ladder}:
+        yield Problem(here, f"{target!r} is not on the ladder{suggest(target, ('down', 'up', *spec.ladder))}")
+    elif len(spec.ladder) < 2:
+        yield Problem(here, "a precision rule needs a ladder of at least two variants")
+
+
+def _shed(shed: Shed, names: Names) -> Iterator[Problem]:
+    known = names.get(Domain.PRIORITY)
+    for name in shed.admit or ():
+        if known is not None and name not in known:
+            more = suggest(name, known)
+            yield Problem(("action", "shed", "admit", name), f"unknown priority class {name!r}{more}")
+    if isinstance(shed.admit_rate, str):
+        yield from _expression(("action", "shed", "admitRate"), shed.admit_rate, names, Type.NUMBER)
+
+
+def _expression(loc: tuple[str, ...], text: str, names: Names, expected: Type) -> Iterator[Problem]:
+    for error in problems(text, names, expected):
+        yield Problem(loc, error.message, error.column)

@@ -1,0 +1,195 @@
+"""The typed facts that expressions may name, and where their values come from.
+
+A fact without data (no GPU, no traffic in the window, nothing measured) is NaN. Facts "of the last seconds"
+are over the last 2 s.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import lru_cache
+from typing import Protocol
+
+from sloctl.policy.parser import parse
+from sloctl.policy.syntax import Call, ExpressionError, Literal
+from sloctl.telemetry.catalogue import BREAKER_STATES, HEALTH_LEVELS
+
+Value = float | str | bool
+Args = tuple[float | str, ...]
+NAN = float("nan")
+
+
+class Type(StrEnum):
+    """The type of an expression."""
+
+    NUMBER = "number"
+    STRING = "string"
+    BOOL = "boolean"
+
+
+class Domain(StrEnum):
+    """What an argument, or a string fact, may be."""
+
+    SLO = "SLO"
+    VARIANT = "variant"
+    PRIORITY = "priority class"
+    BREAKER = "breaker state"
+    WINDOW = "window"
+    QUANTILE = "quantile"
+
+
+Names = Mapping[Domain, tuple[str, ...]]
+"""The names that exist; a domain that is absent is not checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A fact: the domains of its arguments in order (the last may be optional), its type, unit and meaning."""
+
+    name: str
+    args: tuple[Domain, ...]
+    type: Type
+    unit: str
+    doc: str
+    optional: bool = False
+    values: Domain | None = None
+
+    @property
+    def signature(self) -> str:
+        """`burn_rate(SLO, window)`, for messages and the reference."""
+        shown = [str(arg) for arg in self.args]
+        if self.optional:
+            shown[-1] += "?"
+        return f"{self.name}({', '.join(shown)})" if shown else self.name
+
+
+_N, _S, _B = Type.NUMBER, Type.STRING, Type.BOOL
+_OF_SLO = (Domain.SLO, Domain.WINDOW)
+_OF_VARIANT = (Domain.VARIANT,)
+_LEVELS = len(HEALTH_LEVELS)
+
+FACTS: tuple[Fact, ...] = (
+    Fact("offered_rate", (), _N, "1/s", "Requests offered a second, whatever became of them."),
+    Fact("offered", (Domain.PRIORITY,), _N, "1/s", "Requests offered a second by one priority class."),
+    Fact("served_rate", (), _N, "1/s", "Requests answered with a result, a second."),
+    Fact("capacity", _OF_VARIANT, _N, "1/s", "Measured peak of a variant (the serving one) in rows.", True),
+    Fact("accuracy", _OF_VARIANT, _N, "ratio", "Accuracy of a variant (the serving one), measured.", True),
+    Fact("burn_rate", _OF_SLO, _N, "ratio", "Error ratio of an SLO over its error budget, in a window."),
+    Fact("slo_error_ratio", _OF_SLO, _N, "ratio", "Share of an SLO's bad events in a window."),
+    Fact("events", _OF_SLO, _N, "1", "Valid events of an SLO in a window."),
+    Fact("budget_remaining", (Domain.SLO,), _N, "ratio", "Share of the error budget left; negative: overspent."),
+    Fact("error_ratio", (), _N, "ratio", "Engine errors over executed requests."),
+    Fact("latency", (Domain.QUANTILE,), _N, "s", "Quantile of the end-to-end time of answered requests."),
+    Fact("queue_delay", (Domain.QUANTILE,), _N, "s", "Quantile of the time between admission and batch."),
+    Fact("queue_length", (), _N, "1", "Requests that wait for a batch."),
+    Fact("inflight", (), _N, "1", "Requests admitted and not yet answered."),
+    Fact("batch_size", (), _N, "1", "Mean rows of an executed batch."),
+    Fact("device_memory_ratio", (), _N, "ratio", "Used over total memory of the device (the host's on a CPU)."),
+    Fact("process_memory_bytes", (), _N, "bytes", "Resident memory of the data plane."),
+    Fact("gpu_temperature", (), _N, "°C", "Temperature of the GPU."),
+    Fact("gpu_utilization", (), _N, "ratio", "Share of time in which the GPU ran a kernel."),
+    Fact("gpu_power_watts", (), _N, "W", "Power that the GPU draws."),
+    Fact("gpu_throttled", (), _B, "", "Whether the GPU holds its clocks down for heat or power."),
+    Fact("health", _OF_VARIANT, _N, "1", f"Health levels that stand, 0 to {_LEVELS}, lowest first.", True),
+    Fact("health_ok", _OF_VARIANT, _B, "", "Whether all health levels of a variant stand.", True),
+    Fact("breaker", (), _S, "", "State of the breaker.", values=Domain.BREAKER),
+    Fact("variant", (), _S, "", "The serving variant.", values=Domain.VARIANT),
+    Fact("variant_index", (), _N, "1", "Place of the serving variant among the model's, 0 the first."),
+    Fact("data_plane_up", (), _B, "", "Whether the data plane's heartbeat is fresh."),
+    Fact("time_in_variant", (), _N, "s", "Time since the serving variant took over."),
+)
+BY_NAME: Mapping[str, Fact] = {fact.name: fact for fact in FACTS}
+
+
+class Facts(Protocol):
+    """Where the values come from."""
+
+    def get(self, name: str, args: Args) -> Value:
+        """The value of a fact, NaN without data; KeyError for a name that is none of FACTS."""
+
+
+class MemoFacts:
+    """Reads each fact once, so that all rules of a tick see the same values."""
+
+    __slots__ = ("_facts", "_seen")
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._seen: dict[tuple[str, Args], Value] = {}
+
+    def get(self, name: str, args: Args) -> Value:
+        """The value as it was when it was first asked for."""
+        key = (name, args)
+        if key not in self._seen:
+            value = self._facts.get(name, args)
+            # NumPy's scalars become Python's, so that decisions can be written as JSON.
+            self._seen[key] = value if isinstance(value, str | bool) else float(value)
+        return self._seen[key]
+
+
+class StaticFacts:
+    """Facts written down, for tests and simulations: `{"latency(0.99)": 0.2}`. What is not named is NaN."""
+
+    def __init__(self, values: Mapping[str, Value]) -> None:
+        """Raises ExpressionError for a key that is not a fact with literal arguments."""
+        self._values = {fact_key(text): value for text, value in values.items()}
+
+    def get(self, name: str, args: Args) -> Value:
+        """The value written down, or NaN."""
+        return self._values.get((name, args), NAN)
+
+
+@lru_cache(maxsize=1024)
+def fact_key(text: str) -> tuple[str, Args]:
+    """Name and arguments of a fact as an expression would write it. Raises ExpressionError."""
+    node = parse(text)
+    if not isinstance(node, Call) or node.name not in BY_NAME:
+        raise ExpressionError(f"{text!r} is not a fact", 1)
+    args = tuple(arg.value for arg in node.args if isinstance(arg, Literal))
+    if len(args) != len(node.args):
+        raise ExpressionError("the arguments of a fact are plain values", node.column)
+    return node.name, args
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+class _Model(_Named, Protocol):
+    @property
+    def variants(self) -> Sequence[str]: ...
+
+
+class _Topology(Protocol):
+    @property
+    def models(self) -> Sequence[_Model]: ...
+    @property
+    def priorities(self) -> Sequence[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The names that exist: SLOs, `variants` by model, priority classes (highest first).
+
+    None stands for 'not known here': such names are then not checked.
+    """
+
+    slos: tuple[str, ...] | None = None
+    variants: Mapping[str, tuple[str, ...]] | None = field(default=None)
+    priorities: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, objectives: Iterable[_Named], topology: _Topology) -> "Vocabulary":
+        """The vocabulary of loaded SLOs and a daemon's topology."""
+        return cls(
+            slos=tuple(objective.name for objective in objectives),
+            variants={model.name: tuple(model.variants) for model in topology.models},
+            priorities=tuple(topology.priorities),
+        )
+
+    def names(self, model: str) -> Names:
+        """The names that expressions of a model's policy may use."""
+        variants = self.variants.get(model) if self.variants is not None else None
+        known = {Domain.SLO: self.slos, Domain.VARIANT: variants, Domain.PRIORITY: self.priorities}
+        return {Domain.BREAKER: BREAKER_STATES, **{d: names for d, names in known.items() if names is not None}}
