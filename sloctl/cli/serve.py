@@ -25,10 +25,9 @@ def serve(
     from sloctl.config.project import load_project
     from sloctl.control.store import StateDirError, prepare_state_dir
     from sloctl.control.supervisor import PortError, Supervisor
-    from sloctl.telemetry.logging import LOG_ENVIRONMENT, configure_logging
+    from sloctl.telemetry.logging import configure_logging
 
     configure_logging(log_level, log_json)
-    LOG_ENVIRONMENT.export(log_level, log_json)
     try:
         project = load_project(config)
         prepare_state_dir(project.runtime.state_dir)
