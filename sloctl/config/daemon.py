@@ -95,10 +95,10 @@ class DaemonConfig(Model):
     state_dir: str = "state"
     repository: str = "repository"
     device: str = "cpu"  # or cuda:N, or a GPU's UUID
-    priorities: Annotated[list[Name], Field(min_length=1, max_length=8)] = ["high", "normal", "low"]
+    priorities: list[Name] = Field(default=["high", "normal", "low"], min_length=1, max_length=8)
     default_priority: Name = "normal"
-    slos: list[str] = []  # files or globs
-    policies: list[str] = []
+    slos: list[str] = Field(default=[])  # files or globs
+    policies: list[str] = Field(default=[])
     windows: str | None = None  # an alerting-window file in place of the SRE workbook's
     models: Annotated[list[ModelConfig], Field(min_length=1)]
     fault_injection: bool = False  # lets the API inject engine faults; for tests and the demo

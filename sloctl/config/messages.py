@@ -1,5 +1,6 @@
 """pydantic's errors as problems: at their place in the YAML, in words for the person who wrote it."""
 
+import copy
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -40,11 +41,44 @@ _BOUNDS = {  # pydantic's error type and the name of its bound -> in words
 def validated(document: Document, model: type[M]) -> tuple[M | None, list[Problem]]:
     """The document as a model, or every problem that keeps it from being one."""
     try:
-        # As strict JSON: text is not taken for a number, nor true for 1; lists become tuples where asked.
-        return model.model_validate_json(json.dumps(document.value), strict=True, context=FROM_FILE), []
+        return _validate(document.value, model), []
     except ValidationError as error:
         details = error.errors(include_url=False)
     return None, _joined([_problem(document, model, detail) for detail in details])
+
+
+def salvaged(document: Document, model: type[M]) -> M | None:
+    """The document without the fields that have problems, if it can do without them.
+
+    It is good for nothing but finding more problems in the rest of it.
+    """
+    value = copy.deepcopy(document.value)
+    try:
+        return _validate(value, model)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            _drop(value, located(document, detail["loc"]))
+    try:
+        return _validate(value, model)
+    except ValidationError:
+        return None
+
+
+def _validate(value: Any, model: type[M]) -> M:
+    # As strict JSON: text is not taken for a number, nor true for 1; lists become tuples where asked.
+    return model.model_validate_json(json.dumps(value), strict=True, context=FROM_FILE)
+
+
+def _drop(value: Any, loc: Loc) -> None:
+    """Removes the innermost field on the way; never an item of a list, since the others would move."""
+    while loc and isinstance(loc[-1], int):
+        loc = loc[:-1]
+    for step in loc[:-1]:
+        if isinstance(value, dict) and step not in value:
+            return  # dropped before, with a field around it
+        value = value[step]
+    if loc:
+        value.pop(loc[-1], None)
 
 
 def _joined(problems: list[Problem]) -> list[Problem]:
@@ -131,7 +165,8 @@ def _fields_at(model: type[Model], loc: Loc) -> list[str]:
 
 def _fields(model: type[Model]) -> Iterator[tuple[str, Any]]:
     for name, field in model.model_fields.items():
-        yield field.alias or name, field
+        if field.annotation is not type(None):  # such a field is known only to be refused with a reason
+            yield field.alias or name, field
 
 
 def _models(annotation: Any) -> Iterator[type[Model]]:
@@ -159,10 +194,17 @@ def _wanted_type(kind: str) -> str:
 
 def _own(name: str, message: str, value: Any) -> tuple[str, str]:
     """Our own validators' messages, with what they expect apart where they say so."""
-    text = message.removeprefix("Value error, ")
-    if text.startswith("expected ") and not isinstance(value, dict | list):
-        return f"{name} is {_shown(value)}", text.removeprefix("expected ")
-    return (text, "") if text.startswith(name) else (f"{name}: {text}", "")
+    text, expected = parted(message.removeprefix("Value error, "))
+    if not text and not isinstance(value, dict | list):
+        return f"{name} is {_shown(value)}", expected
+    text = text or f"expected {expected}"
+    return (text if text.startswith(name) else f"{name}: {text}"), expected
+
+
+def parted(message: str) -> tuple[str, str]:
+    """What is wrong, and what was expected, of a message that says `…; expected …`."""
+    text, found, expected = f"; {message}".rpartition("; expected ")
+    return (text.removeprefix("; "), expected) if found else (message, "")
 
 
 def _other(detail: ErrorDetails, name: str, value: Any) -> tuple[str, str]:

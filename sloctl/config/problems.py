@@ -77,7 +77,7 @@ class Problem:
 
     def render(self, *, color: bool = False) -> str:
         """Head line, excerpt with a caret, and what was expected; over several lines, without the last break."""
-        where = f"{_printable(show_path(self.path))}:{self.line}:{self.column}" if self.line else show_path(self.path)
+        where = _printable(show_path(self.path)) + (f":{self.line}:{self.column}" if self.line else "")
         kind = _paint(f"error[{self.code}]", _RED, color)
         lines = [f"{_paint(where, _BOLD, color)}: {kind}: {_printable(self.message)}"]
         gutter = " " * len(str(self.line))

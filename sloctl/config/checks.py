@@ -1,0 +1,182 @@
+"""Checks that need more than one document: names that must exist, and names that must be the only ones."""
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from sloctl.board.topology import Topology
+from sloctl.config.base import Model
+from sloctl.config.daemon import DaemonConfig
+from sloctl.config.messages import parted, suggestion
+from sloctl.config.problems import Code, Problem
+from sloctl.config.sources import Document, Loc
+from sloctl.policy import document as policy
+from sloctl.policy.document import PolicyDocument
+from sloctl.policy.facts import Vocabulary
+from sloctl.slo import openslo
+from sloctl.slo.objective import thresholds
+from sloctl.slo.openslo import SloDocument
+from sloctl.slo.windows import AlertWindow, AlertWindows
+
+M_co = TypeVar("M_co", bound=Model, covariant=True)
+
+
+@dataclass(frozen=True)
+class Loaded(Generic[M_co]):
+    """A document as its model, and where it came from; not `whole` where fields with problems were left out."""
+
+    model: M_co
+    document: Document
+    whole: bool = True
+
+
+def check_slos(
+    slos: Iterable[Loaded[SloDocument]], windows: Sequence[AlertWindow]
+) -> tuple[list[Loaded[SloDocument]], list[Problem]]:
+    """The SLOs that are right by themselves, and what is wrong with the others."""
+    good, problems = [], []
+    for slo in slos:
+        document = slo.document
+        found = [
+            document.problem(loc, Code.INVALID_SLO, *parted(message))
+            for loc, message in openslo.check(slo.model, windows)
+            if slo.whole or loc in document.spots  # nothing about what was left out
+        ]
+        problems += found
+        good += [slo] if slo.whole and not found else []
+    return good, problems
+
+
+def check_names(
+    slos: Sequence[Loaded[SloDocument]],
+    policies: Sequence[Loaded[PolicyDocument]],
+    tables: Sequence[Loaded[AlertWindows]],
+) -> Iterator[Problem]:
+    """Two of one name, two policies for a model, two tables of windows; each names the place of the first."""
+    names = [(slo.document, name) for slo in slos for name in openslo.names(slo.model)]
+    yield from _repeated(names, ("metadata", "name"), Code.DUPLICATE_NAME, "an SLO is named {!r} twice")
+    names = [(each.document, each.model.metadata.name) for each in policies]
+    yield from _repeated(names, ("metadata", "name"), Code.DUPLICATE_NAME, "a policy is named {!r} twice")
+    names = [(each.document, each.model.spec.model) for each in policies]
+    yield from _repeated(names, ("spec", "model"), Code.SECOND_POLICY, "a second policy for model {!r}")
+    names = [(table.document, "AlertWindows") for table in tables]
+    yield from _repeated(names, ("kind",), Code.DUPLICATE_NAME, "a second document of kind {}")
+
+
+def _repeated(names: Iterable[tuple[Document, str]], loc: Loc, code: Code, message: str) -> Iterator[Problem]:
+    first: dict[str, Document] = {}
+    for document, name in names:
+        if name in first:
+            where = first[name].where(loc)
+            yield document.problem(loc, code, f"{message.format(name)}; the first is at {where}", "only one")
+        else:
+            first[name] = document
+
+
+def check_labels(documents: Iterable[Document], daemon: DaemonConfig) -> Iterator[Problem]:
+    """Labels of indicators that name a model, variant or priority class which the daemon does not have.
+
+    It looks at SLO documents as they are written, right or wrong.
+    """
+    variants = {model.name: list(model.variants) for model in daemon.models}
+    for document in documents:
+        for at, labels in _label_sets(document.value, ()):
+            models = [name for _, name in _values(labels, "model") if name in variants] or list(variants)
+            known = {
+                "model": (Code.UNKNOWN_MODEL, list(variants)),
+                "variant": (Code.UNKNOWN_VARIANT, [v for model in models for v in variants[model]]),
+                "priority": (Code.UNKNOWN_PRIORITY, daemon.priorities),
+            }
+            for label, (code, names) in known.items():
+                for place, name in _values(labels, label):
+                    if name not in names:
+                        message = f'the daemon has no {label} "{name}"{suggestion(name, names)}'
+                        expected = f"one of {', '.join(dict.fromkeys(names))}"
+                        yield document.problem((*at, *place), code, message, expected)
+
+
+def _label_sets(value: Any, loc: Loc) -> Iterator[tuple[Loc, dict[str, Any]]]:
+    """`labels` of every metricSource under a value."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "labels" and loc[-2:] == ("metricSource", "spec") and isinstance(inner, dict):
+                yield (*loc, key), inner
+            else:
+                yield from _label_sets(inner, (*loc, key))
+
+
+def _values(labels: dict[str, Any], label: str) -> list[tuple[Loc, str]]:
+    value = labels.get(label)
+    if isinstance(value, list):
+        return [((label, index), one) for index, one in enumerate(value) if isinstance(one, str)]
+    return [((label,), value)] if isinstance(value, str) else []
+
+
+def check_policies(
+    policies: Iterable[Loaded[PolicyDocument]], slos: Iterable[str] | None, daemon: DaemonConfig | None
+) -> Iterator[Problem]:
+    """What policies name: SLOs (None: not known), models, variants, priority classes, accuracy floors."""
+    vocabulary = Vocabulary(
+        slos=None if slos is None else tuple(slos),
+        variants={model.name: tuple(model.variants) for model in daemon.models} if daemon else None,
+        priorities=tuple(daemon.priorities) if daemon else None,
+    )
+    for each in policies:
+        for loc, message, column in policy.check(each.model, vocabulary):
+            if not each.whole and "precision" in loc:
+                continue  # the ladder may be what was left out
+            yield each.document.problem(loc, _policy_code(loc, column), message, column=column)
+
+
+def _policy_code(loc: Loc, column: int | None) -> Code:
+    if column is not None:
+        return Code.INVALID_EXPRESSION
+    if loc == ("spec", "model"):
+        return Code.UNKNOWN_MODEL
+    if loc[:2] == ("spec", "ladder"):
+        return Code.INVALID_LADDER
+    return Code.UNKNOWN_PRIORITY if "admit" in loc else Code.INVALID_POLICY
+
+
+def check_daemon(daemon: Loaded[DaemonConfig]) -> Iterator[Problem]:
+    """Where the control plane may be reached from, and whether its token can be read."""
+    control, document = daemon.model.control, daemon.document
+    if control.token_file is not None:
+        path = document.source.path.parent / control.token_file
+        if (why := _unusable(path)) is not None:
+            message = f"the token file {path} {why}"
+            expected = "a file that this user may read, with the token on its first line"
+            yield document.problem(("control", "tokenFile"), Code.TOKEN_FILE, message, expected)
+    elif not is_loopback(control.host):
+        message = f"the control plane would listen on {control.host} without a token: anybody could override it"
+        expected = "tokenFile beside host, or a loopback address such as 127.0.0.1"
+        yield document.problem(("control", "host"), Code.OPEN_CONTROL, message, expected)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or name can be reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _unusable(path: Path) -> str | None:
+    try:
+        return None if path.read_text(encoding="utf-8").strip() else "is empty"
+    except (OSError, ValueError) as error:
+        return f"cannot be read: {(getattr(error, 'strerror', None) or 'not UTF-8 text').lower()}"
+
+
+def check_bounds(slos: Iterable[Loaded[SloDocument]], topology: Topology) -> Iterator[Problem]:
+    """Latency thresholds that a running daemon's histograms do not have; they are laid out once, at start."""
+    for slo in slos:
+        missing = [value for value in thresholds(openslo.objectives(slo.model)) if value not in topology.bounds]
+        for index, objective in enumerate(slo.model.spec.objectives):
+            if objective.value in missing:
+                message = f"the running daemon's histograms have no bound at {objective.value:g} s"
+                expected = "a restart of the daemon, which adds it; or a threshold that was there at its start"
+                loc = ("spec", "objectives", index, "value")
+                yield slo.document.problem(loc, Code.RESTART_NEEDED, message, expected)

@@ -1,0 +1,93 @@
+"""`sloctl validate` as a user runs it."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from sloctl.cli.main import app
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["validate", *map(str, arguments)])
+
+
+def test_a_right_project_is_fine(project: Any) -> None:
+    result = run(project.daemon)
+    assert (result.exit_code, result.stdout) == (0, "no problems\n")
+
+
+def test_a_daemon_pulls_in_its_files(project: Any) -> None:
+    project.spoil(project.slo, "op: lte", "op: le")
+    result = run(project.daemon)
+    assert result.exit_code == 1
+    assert f"{project.slo}:17:10: error[invalid-value]" in result.stdout
+    assert "1 problem in 1 file" in result.stdout
+    assert "\x1b" not in result.stdout
+
+
+def test_json_is_for_programs(project: Any) -> None:
+    project.spoil(project.slo, "op: lte", "op: le")
+    result = run(project.daemon, "--format", "json")
+    assert result.exit_code == 1
+    (problem,) = json.loads(result.stdout)["problems"]
+    assert (problem["file"], problem["line"], problem["code"]) == (str(project.slo), 17, "invalid-value")
+    assert json.loads(run(ROOT / "rules/windows/demo.yaml", "--format", "json").stdout) == {"problems": []}
+
+
+def test_files_are_held_against_the_daemon_that_config_names(project: Any, tmp_path: Path) -> None:
+    draft = project.write("draft.yaml", project.policy.read_text().replace("digits", "letters"))
+    assert run(draft).exit_code == 0
+    result = run(draft, "--config", project.daemon)
+    assert result.exit_code == 1
+    assert "error[unknown-model]" in result.stdout
+
+
+def test_files_are_held_against_the_daemon_among_them_in_any_order(project: Any) -> None:
+    draft = project.write("draft.yaml", project.policy.read_text().replace("digits", "letters"))
+    assert run(draft, project.daemon).stdout == run(project.daemon, draft).stdout
+    assert "error[unknown-model]" in run(draft, project.daemon).stdout
+
+
+def test_two_daemons_are_both_checked(project: Any) -> None:
+    other = project.root / "other"
+    other.mkdir()
+    shutil.copy(project.daemon, other / "sloctl.yaml")
+    result = run(project.daemon, other / "sloctl.yaml")
+    assert result.exit_code == 1
+    assert result.stdout.count("error[no-such-file]") == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("missing.yaml",), ("--format", "xml", "a.yaml"), ("--config", "missing.yaml"), (".",)],
+    ids=["no files", "a missing file", "an unknown format", "a missing daemon", "a folder"],
+)
+def test_wrong_usage_exits_with_2(arguments: tuple[str, ...]) -> None:
+    assert run(*arguments).exit_code == 2
+
+
+def test_help_says_the_exit_codes() -> None:
+    text = " ".join(run("--help").stdout.split())
+    assert "0 no problems" in text
+    assert "1 problems found" in text
+    assert "2 wrong usage" in text
+
+
+def test_several_tables_of_windows_are_alternatives_and_each_is_checked(project: Any) -> None:
+    shipped = sorted(ROOT.glob("rules/windows/*.yaml"))
+    assert run(*shipped).exit_code == 0
+    bad = project.write("w.yaml", shipped[0].read_text().replace("severity: page", "severity: pgae"))
+    result = run(project.daemon, *shipped, bad)
+    assert result.exit_code == 1
+    assert 'did you mean "page"?' in result.stdout
+
+
+def test_what_we_ship_is_right() -> None:
+    result = run(*ROOT.glob("rules/slo/*.yaml"), *ROOT.glob("rules/policies/*.yaml"))
+    assert result.exit_code == 0, result.stdout
