@@ -29,7 +29,7 @@ class OtlpPusher:
         try:
             data = to_metrics_data(self._collect(), self._start, self._clock())
             return self._exporter.export(data) is otel.MetricExportResult.SUCCESS
-        except Exception:  # noqa: BLE001  telemetry must not take the daemon down
+        except Exception:
             return False
 
 
@@ -46,7 +46,9 @@ def to_metrics_data(families: Sequence[Family], start: int, now: int) -> otel.Me
 def _data(family: Family, start: int, now: int) -> otel.Sum | otel.Gauge | otel.Histogram:
     kind = family.metric.kind
     if kind in (Kind.HISTOGRAM, Kind.SUMMARY):
-        return otel.Histogram([_histogram(family, index, start, now) for index in range(len(family.samples))], _CUMULATIVE)
+        return otel.Histogram(
+            [_histogram(family, index, start, now) for index in range(len(family.samples))], _CUMULATIVE
+        )
     points = [
         otel.NumberDataPoint(_attributes(family, labels), start, now, value)
         for labels, value in family.samples

@@ -1,0 +1,89 @@
+"""From a variant's folder to a warm engine, in the steps that health is told in."""
+
+from pathlib import Path
+
+import numpy as np
+
+from sloctl.engines.base import Engine, EngineError, Tensor
+from sloctl.engines.manifest import Manifest, check_outputs, read_manifest, sample_inputs, verify_file
+
+
+def check_device(device: str) -> str:
+    """Level 1: whether the device is there; returns what it is called. Raises EngineError."""
+    if device == "cpu":
+        return cpu_name()
+    from sloctl.engines import cuda
+
+    return cuda.device_name(device)
+
+
+def check_runtime(manifest: Manifest) -> str:
+    """Level 2: whether the runtime is there; returns its name and version. Raises EngineError."""
+    if manifest.runtime == "onnxruntime":
+        import onnxruntime
+
+        return f"onnxruntime {onnxruntime.__version__}"
+    from sloctl.engines import tensorrt
+
+    return tensorrt.runtime_name()
+
+
+def check_model(folder: Path, manifest: Manifest, device: str) -> Path:
+    """Level 3: whether the file is the measured one and fits the device; returns it. Raises EngineError."""
+    path = verify_file(folder, manifest)
+    if (manifest.runtime == "tensorrt") != (device != "cpu"):
+        raise EngineError(f"{path}: a model for {manifest.runtime} cannot run on device {device}")
+    if manifest.compute_capability:
+        from sloctl.engines import cuda
+
+        here = cuda.compute_capability(device)
+        if here != manifest.compute_capability:
+            raise EngineError(
+                f"{path}: built for compute capability {manifest.compute_capability}, this GPU has {here}; "
+                "build it again on this kind of GPU"
+            )
+    return path
+
+
+def create(path: Path, manifest: Manifest, *, device: str, threads: int, max_batch: int) -> Engine:
+    """Level 4: the engine with its context and buffers. Raises EngineError."""
+    rows = min(max_batch, manifest.max_batch)
+    if manifest.runtime == "onnxruntime":
+        from sloctl.engines.onnx import OnnxEngine
+
+        return OnnxEngine(path, threads=threads, max_batch=rows)
+    from sloctl.engines.tensorrt import TensorRTEngine
+
+    return TensorRTEngine(path, device=device, max_batch=rows, lean_runtime=manifest.lean_runtime)
+
+
+def sample(engine: Engine, manifest: Manifest) -> dict[str, Tensor]:
+    """The probe's input: one row, the same every time."""
+    return sample_inputs(list(engine.inputs), manifest.probe.seed)
+
+
+def probe(engine: Engine, manifest: Manifest) -> None:
+    """Level 5: one dummy inference, finite and equal to its reference. Raises EngineError."""
+    check_outputs(engine.infer(sample(engine, manifest)).outputs, manifest.probe)
+
+
+def load_engine(folder: Path, *, device: str, threads: int, max_batch: int) -> tuple[Engine, Manifest]:
+    """All steps but the probe. Raises EngineError."""
+    manifest = read_manifest(folder)
+    check_device(device)
+    check_runtime(manifest)
+    path = check_model(folder, manifest, device)
+    return create(path, manifest, device=device, threads=threads, max_batch=max_batch), manifest
+
+
+def cpu_name() -> str:
+    """The processor's model name."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return "CPU"
+
+
+def is_finite(outputs: dict[str, Tensor]) -> bool:
+    """Whether every floating-point output is finite."""
+    return all(np.isfinite(value).all() for value in outputs.values() if value.dtype.kind == "f")

@@ -1,0 +1,157 @@
+"""The manifest beside each model file: what it is, what it was measured to be, and how to tell that it still is."""
+
+import hashlib
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import yaml
+from pydantic import Field, ValidationError
+
+from sloctl.config.base import Model
+from sloctl.engines.base import EngineError, Tensor, TensorSpec
+from sloctl.engines.datatypes import NUMPY
+
+NAME = "manifest.yaml"
+_MOST_BYTES = 4 << 20
+_CHUNK = 1 << 20
+
+
+class ManifestError(EngineError):
+    """A manifest, or the model file beside it, is missing or not what it should be."""
+
+
+class TensorEntry(Model):
+    """An input or output: V2 datatype, shape with -1 for a free dimension; the first is the batch."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+    def spec(self) -> TensorSpec:
+        """The engine's form of it."""
+        return TensorSpec(self.name, self.datatype, tuple(self.shape))
+
+
+class Accuracy(Model):
+    """Accuracy (0..1) on a data set of so many samples, and how often it agrees with the reference variant."""
+
+    value: Annotated[float, Field(ge=0, le=1)]
+    samples: Annotated[int, Field(gt=0)]
+    data: str
+    agreement: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
+class Probe(Model):
+    """A checked dummy inference: inputs drawn from a seed, and what the outputs were when it was measured."""
+
+    seed: int = 0
+    expected: dict[str, list[float]]
+    relative_tolerance: float = 1e-2
+    absolute_tolerance: float = 1e-2
+
+
+class Manifest(Model):
+    """A variant, as measured on the device named in it."""
+
+    api_version: Literal["sloctl/v1"] = "sloctl/v1"
+    kind: Literal["Manifest"] = "Manifest"
+    file: Annotated[str, Field(pattern=r"^[^/\\]+$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    size: Annotated[int, Field(gt=0)]
+    precision: str
+    runtime: Literal["onnxruntime", "tensorrt"]
+    runtime_version: str
+    lean_runtime: Annotated[str, Field(pattern=r"^[^/\\]+$")] | None = None  # library that an older plan needs
+    device_name: str
+    compute_capability: str | None = None
+    driver: str | None = None
+    inputs: Annotated[list[TensorEntry], Field(min_length=1)]
+    outputs: Annotated[list[TensorEntry], Field(min_length=1)]
+    max_batch: Annotated[int, Field(gt=0)]
+    memory_bytes: int
+    latency_seconds: dict[int, float] = {}  # median by batch size
+    accuracy: Accuracy | None = None
+    probe: Probe
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a variant's folder. Raises ManifestError."""
+    path = folder / NAME
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise ManifestError(f"{path}: {reason}; make one with `sloctl import`") from None
+    if len(data) > _MOST_BYTES:
+        raise ManifestError(f"{path}: larger than {_MOST_BYTES} bytes; that is no manifest")
+    try:
+        return Manifest.model_validate(yaml.load(data, yaml.CSafeLoader))
+    except (yaml.YAMLError, ValidationError, RecursionError, ValueError) as error:
+        raise ManifestError(f"{path}: not a valid manifest: {error}; make it anew with `sloctl import`") from None
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Writes it whole or not at all."""
+    raw = manifest.model_dump(mode="json", by_alias=True, exclude_none=True)
+    with tempfile.NamedTemporaryFile("w", dir=folder, prefix=NAME, delete=False) as file:
+        yaml.safe_dump(raw, file, sort_keys=False)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(file.name, folder / NAME)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            found.update(chunk)
+    return found.hexdigest()
+
+
+def verify_file(folder: Path, manifest: Manifest) -> Path:
+    """The model file, proven to be the one that was measured and to lie in the folder. Raises ManifestError."""
+    path = folder / manifest.file
+    if path.resolve().parent != folder.resolve():
+        raise ManifestError(f"{path}: leads out of the repository; put the file itself there")
+    if not path.is_file():
+        raise ManifestError(f"{path}: there is no such file; the manifest names it")
+    size = path.stat().st_size
+    if size != manifest.size:
+        kind = "empty" if size == 0 else "truncated" if size < manifest.size else "another file"
+        raise ManifestError(f"{path}: {kind}: {size} bytes where the manifest says {manifest.size}; import it anew")
+    if digest(path) != manifest.sha256:
+        raise ManifestError(f"{path}: its SHA-256 is not the manifest's: the file was changed; import it anew")
+    return path
+
+
+def sample_inputs(inputs: list[TensorSpec], seed: int, batch: int = 1) -> dict[str, Tensor]:
+    """Deterministic inputs of `batch` rows: floats uniform in 0..1, integers 0 or 1; other free dimensions are 1."""
+    random = np.random.default_rng(seed)
+    made: dict[str, Tensor] = {}
+    for spec in inputs:
+        if spec.datatype not in NUMPY:
+            raise EngineError(f"input {spec.name}: no sample can be made of datatype {spec.datatype}")
+        shape = (batch, *(max(size, 1) for size in spec.shape[1:]))
+        made[spec.name] = random.random(shape).round(0 if spec.datatype[:2] != "FP" else 6).astype(NUMPY[spec.datatype])
+    return made
+
+
+def check_outputs(outputs: dict[str, Tensor], probe: Probe) -> None:
+    """Compares outputs with the reference. Raises EngineError that says what differs."""
+    for name, wanted in probe.expected.items():
+        found = outputs[name].ravel().astype(np.float64)
+        if not np.isfinite(found).all():
+            raise EngineError(f"output {name} is not finite")
+        if found.size != len(wanted):
+            raise EngineError(f"output {name} has {found.size} values where the reference has {len(wanted)}")
+        reference = np.asarray(wanted)
+        scale = float(np.abs(reference).max(initial=0.0))
+        allowed = probe.absolute_tolerance + probe.relative_tolerance * scale
+        worst = float(np.abs(found - reference).max(initial=0.0))
+        if worst > allowed or math.isnan(worst):
+            raise EngineError(f"output {name} is {worst:.3g} off its reference, more than the {allowed:.3g} allowed")

@@ -1,0 +1,100 @@
+"""ONNX Runtime on the CPU: the embedded default."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import onnxruntime as ort
+
+from sloctl.engines.base import EngineError, Execution, LayerTime, Tensor, TensorSpec
+from sloctl.engines.datatypes import ONNX
+from sloctl.engines.onnx_profiler import ProfilerProcess
+
+_QUIET = 3  # errors only; they come as exceptions too
+_UNBOUNDED = 1 << 20
+
+
+class OnnxEngine:
+    """A session on the CPU provider. Layer times come from a helper process, never from this session."""
+
+    def __init__(self, path: Path, *, threads: int = 1, max_batch: int = _UNBOUNDED) -> None:
+        """Loads the file and prepares a session. Raises EngineError."""
+        self._path = path
+        try:
+            self._session = ort.InferenceSession(path.read_bytes(), options(threads), ["CPUExecutionProvider"])
+        except Exception as error:
+            raise EngineError(f"{path}: ONNX Runtime cannot load it: {str(error).splitlines()[0]}") from None
+        self._inputs = [_spec(argument) for argument in self._session.get_inputs()]
+        self._outputs = [_spec(argument) for argument in self._session.get_outputs()]
+        self._names = [spec.name for spec in self._outputs]
+        self._max_batch = max_batch
+        self._profiler: ProfilerProcess | None = None
+        self._memory = path.stat().st_size
+
+    @property
+    def inputs(self) -> Sequence[TensorSpec]:
+        """Inputs in the model's order."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> Sequence[TensorSpec]:
+        """Outputs in the model's order."""
+        return self._outputs
+
+    @property
+    def max_batch(self) -> int:
+        """The largest batch: what it was created with, or 1 where the model fixes its batch."""
+        fixed = self._inputs[0].shape[0] if self._inputs and self._inputs[0].shape else -1
+        return fixed if fixed > 0 else self._max_batch
+
+    @property
+    def runtime(self) -> str:
+        """Name and version of the runtime."""
+        return f"onnxruntime {ort.__version__}"
+
+    @property
+    def memory_bytes(self) -> int:
+        """Size of the weights; ONNX Runtime does not say what else it takes."""
+        return self._memory
+
+    def infer(self, inputs: Mapping[str, Tensor]) -> Execution:
+        """Runs one batch on the calling thread. Raises EngineError."""
+        begin = perf_counter()
+        feed = inputs if type(inputs) is dict else dict(inputs)
+        start = perf_counter()
+        try:
+            values = self._session.run(self._names, feed)
+        except Exception as error:
+            raise EngineError(str(error).splitlines()[0]) from None
+        end = perf_counter()
+        return Execution(dict(zip(self._names, values, strict=True)), end - start, start - begin)
+
+    def profile(self, inputs: Mapping[str, Tensor]) -> Sequence[LayerTime]:
+        """Times the layers in a helper process of the lowest priority. Raises EngineError."""
+        if self._profiler is None:
+            self._profiler = ProfilerProcess(self._path)
+        return self._profiler.profile({name: np.ascontiguousarray(value) for name, value in inputs.items()})
+
+    def close(self) -> None:
+        """Ends the helper process."""
+        if self._profiler is not None:
+            self._profiler.close()
+            self._profiler = None
+
+
+def options(threads: int) -> ort.SessionOptions:
+    """Session options: so many threads (0: one a core) that leave the processor to others while they wait."""
+    made = ort.SessionOptions()
+    made.intra_op_num_threads = threads
+    made.inter_op_num_threads = 1
+    made.log_severity_level = _QUIET
+    made.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return made
+
+
+def _spec(argument: ort.NodeArg) -> TensorSpec:
+    if argument.type not in ONNX:
+        raise EngineError(f"tensor {argument.name} is {argument.type}, which the protocol cannot carry")
+    shape = tuple(size if isinstance(size, int) and size > 0 else -1 for size in argument.shape)
+    return TensorSpec(argument.name, ONNX[argument.type], shape)
