@@ -7,7 +7,7 @@ takes 1.4 ms for either. The formats and the choice between them stay prometheus
 gives it the same families, and the tests hold both outputs equal, byte for byte.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from prometheus_client import CollectorRegistry
@@ -20,7 +20,8 @@ from sloctl.telemetry.catalogue import Kind, Metric
 from sloctl.telemetry.families import Collect, Family, HistogramValue, SummaryValue, Value
 
 _SUFFIX = {Kind.COUNTER: "_total", Kind.INFO: "_info"}
-_bound = lru_cache(maxsize=4096)(floatToGoString)
+_number: Callable[[float], str] = floatToGoString  # it has no annotations
+_bound = lru_cache(maxsize=4096)(_number)
 
 
 def render(families: Sequence[Family], accept: str | None = "") -> tuple[bytes, str]:
@@ -77,13 +78,13 @@ def _samples(parts: list[str], family: Family) -> None:
         both = f"{{{','.join((*left, *right))}}}" if labels else ""
         if isinstance(value, HistogramValue):
             _buckets(parts, name, value, left, right)
-            parts.append(f"{name}_count{both} {floatToGoString(value.cumulative[-1])}\n")
-            parts.append(f"{name}_sum{both} {floatToGoString(value.total)}\n")
+            parts.append(f"{name}_count{both} {_number(value.cumulative[-1])}\n")
+            parts.append(f"{name}_sum{both} {_number(value.total)}\n")
         elif isinstance(value, SummaryValue):
-            parts.append(f"{name}_count{both} {floatToGoString(value.count)}\n")
-            parts.append(f"{name}_sum{both} {floatToGoString(value.total)}\n")
+            parts.append(f"{name}_count{both} {_number(value.count)}\n")
+            parts.append(f"{name}_sum{both} {_number(value.total)}\n")
         else:
-            parts.append(f"{name}{both} {floatToGoString(value)}\n")
+            parts.append(f"{name}{both} {_number(value)}\n")
 
 
 def _pairs(places: Iterable[tuple[int, str]], values: Sequence[str]) -> list[str]:
@@ -98,7 +99,7 @@ def _buckets(parts: list[str], name: str, value: HistogramValue, left: list[str]
     head = f'{name}_bucket{{{"".join(f"{pair}," for pair in left)}le="'
     tail = f'"{"".join(f",{pair}" for pair in right)}}} '
     for bound, count in zip((*value.bounds, float("inf")), value.cumulative, strict=True):
-        parts.append(f"{head}{_bound(bound)}{tail}{floatToGoString(count)}\n")
+        parts.append(f"{head}{_bound(bound)}{tail}{_number(count)}\n")
 
 
 # --- the same for prometheus_client
@@ -144,7 +145,7 @@ def _client_metric(metric: Metric) -> ClientMetric:
 def _client_samples(name: str, value: Value) -> Iterator[tuple[str, dict[str, str], float]]:
     if isinstance(value, HistogramValue):
         for bound, count in zip((*value.bounds, float("inf")), value.cumulative, strict=True):
-            yield f"{name}_bucket", {"le": floatToGoString(bound)}, count
+            yield f"{name}_bucket", {"le": _number(bound)}, count
         yield f"{name}_count", {}, value.cumulative[-1]
         yield f"{name}_sum", {}, value.total
     elif isinstance(value, SummaryValue):
