@@ -73,7 +73,7 @@ class Manifest(Model):
     outputs: Annotated[list[TensorEntry], Field(min_length=1)]
     max_batch: Annotated[int, Field(gt=0)]
     memory_bytes: int
-    latency_seconds: dict[int, float] = {}  # median by batch size
+    latency_seconds: dict[int, float] = Field(default={})  # median by batch size
     accuracy: Accuracy | None = None
     probe: Probe
 
