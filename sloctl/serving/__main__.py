@@ -1,0 +1,43 @@
+"""`python -m sloctl.serving`: what the supervisor starts, with everything it needs as inherited descriptors."""
+
+import argparse
+import os
+import socket
+import time
+
+import uvloop
+
+from sloctl.board import Board
+from sloctl.config.runtime import Runtime
+from sloctl.serving.hosting import EngineHosting
+from sloctl.serving.server import Process, die_with_parent, leave
+from sloctl.telemetry.logging import configure_from_environment
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m sloctl.serving")
+    for name, what in (("runtime", "resolved configuration"), ("board", "board"), ("http", "listening socket")):
+        parser.add_argument(f"--{name}-fd", type=int, required=True, metavar="N", help=f"descriptor of the {what}")
+    return parser.parse_args()
+
+
+async def _serve(runtime: Runtime, board: Board, sock: socket.socket) -> None:
+    await Process(runtime, board, EngineHosting(runtime.daemon.device)).run(sock)
+
+
+def main() -> None:
+    """Runs until SIGTERM and exits 0."""
+    die_with_parent()
+    arguments = _arguments()
+    configure_from_environment()
+    # pread leaves the shared offset alone, so the next process reads from the start, too.
+    text = os.pread(arguments.runtime_fd, os.fstat(arguments.runtime_fd).st_size, 0)
+    runtime = Runtime.from_json(text.decode())
+    board = Board.attach(arguments.board_fd, runtime.topology)
+    board.data_status.begin(os.getpid(), time.monotonic())
+    uvloop.run(_serve(runtime, board, socket.socket(fileno=arguments.http_fd)))
+    leave(0)
+
+
+if __name__ == "__main__":
+    main()

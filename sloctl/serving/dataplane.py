@@ -1,0 +1,207 @@
+"""The V2 operations, free of any transport."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+
+from sloctl import __version__
+from sloctl.admission.classes import PriorityClasses
+from sloctl.board import Board, Phase
+from sloctl.engines.base import TensorSpec
+from sloctl.serving.decode import Envelope, parse, tensors, timeout, wanted, whole
+from sloctl.serving.encode import Header
+from sloctl.serving.errors import RequestError, failed, unavailable
+from sloctl.serving.model import ModelService
+from sloctl.serving.pending import Answer, Client, Pending
+from sloctl.serving.statistics import model_statistics
+from sloctl.serving.variant import VERSION
+
+log = structlog.get_logger("sloctl.serving")
+_EXTENSIONS = ["binary_tensor_data", "model_configuration", "statistics"]
+
+
+class DataPlane:
+    """All hosted models behind the operations that the protocol names. Methods raise RequestError."""
+
+    def __init__(
+        self,
+        board: Board,
+        models: Mapping[str, ModelService],
+        classes: PriorityClasses,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.models = models
+        self.phase = Phase.STARTING
+        self.clock = clock
+        self._board = board
+        self._classes = classes
+        self._loop = asyncio.get_running_loop()
+
+    def model(self, name: str, version: str | None = None) -> ModelService:
+        """The service of a model; there is one version, `1`."""
+        service = self.models.get(name)
+        if service is None:
+            raise RequestError(404, f"no model {name!r}; there is {', '.join(self.models)}")
+        if version not in (None, VERSION):
+            raise RequestError(404, f"model {name!r} has no version {version!r}; there is {VERSION}")
+        return service
+
+    # Inference
+
+    async def infer(
+        self, model: ModelService, body: bytes, json_length: int | None, started: float, client: Client | None
+    ) -> tuple[list[Header], bytes]:
+        """Headers and body of the response. `started` is when the request's headers had been parsed.
+
+        Whatever happens, the request is counted under exactly one outcome.
+        """
+        priority = self._classes.default
+        outcome = "error"
+        try:
+            self._open_for_requests()
+            envelope, tail = parse(body, json_length)
+            if envelope.parameters:
+                priority = self._classes.index(whole(envelope.parameters, "priority"))
+            wants = wanted(envelope, model.inputs, model.everything)
+            now = self.clock()
+            deadline = started + timeout(envelope.parameters, model.config.deadline)
+            token = model.admit(now, priority, deadline)
+            try:
+                pending = self._pend(model, envelope, tail, priority, deadline, now, token, client)
+                variant, outputs = await pending.future
+                response = variant.encoder.encode(envelope.id, outputs, wants)
+            finally:
+                model.leave()
+            outcome = "ok"
+            variant.cells.request.observe(self.clock() - started)
+            return response
+        except RequestError as error:
+            outcome = error.outcome
+            raise
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        except Exception as error:
+            log.exception("request failed", model=model.name)
+            raise failed("internal", f"internal error: {type(error).__name__}") from error
+        finally:
+            model.cells.outcomes[priority][outcome].inc()
+
+    def _pend(
+        self,
+        model: ModelService,
+        envelope: Envelope,
+        tail: memoryview,
+        priority: int,
+        deadline: float,
+        now: float,
+        token: int,
+        client: Client | None,
+    ) -> Pending:
+        """Parses the tensors of an admitted request and puts it in the queue."""
+        try:
+            inputs, rows = tensors(envelope, tail, model.inputs)
+        except BaseException:
+            model.release(token)
+            raise
+        signature = tuple(array.shape[1:] for array in inputs.values()) if model.inputs.free else None
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        pending = Pending(inputs, rows, signature, priority, deadline, now, token, future, client)
+        model.enqueue(pending)
+        return pending
+
+    def _open_for_requests(self) -> None:
+        if self.phase is Phase.RUNNING:
+            return
+        if self.phase is Phase.DRAINING:
+            raise unavailable("draining", "the server is stopping")
+        raise unavailable("starting", "the models are being loaded")
+
+    def count(self, model: ModelService, outcome: str) -> None:
+        """Counts a request that ended before its body was there."""
+        model.cells.outcomes[self._classes.default][outcome].inc()
+
+    @property
+    def inflight(self) -> int:
+        """Requests admitted and not yet answered, over all models."""
+        return sum(model.inflight for model in self.models.values())
+
+    # Health
+
+    def check_ready(self, model: ModelService | None = None) -> None:
+        """Raises RequestError (503) with what is in the way, unless the server (or that model) is ready."""
+        self._open_for_requests()
+        for service in (model,) if model else self.models.values():
+            if not service.ready:
+                raise unavailable("not_ready", f"model {service.name!r}: {service.trouble}")
+
+    # About the server and its models
+
+    def server_metadata(self) -> dict[str, Any]:
+        """Name, version and protocol extensions."""
+        return {"name": "sloctl", "version": __version__, "extensions": _EXTENSIONS}
+
+    def model_metadata(self, model: ModelService) -> dict[str, Any]:
+        """Tensors of a model, the batch as -1."""
+        self._need_loaded(model)
+        return {
+            "name": model.name,
+            "versions": [VERSION],
+            "platform": model.platform,
+            "inputs": [_described(spec) for spec in model.specs[0]],
+            "outputs": [_described(spec) for spec in model.specs[1]],
+        }
+
+    def model_config(self, model: ModelService) -> dict[str, Any]:
+        """The model configuration extension's JSON, as far as it applies."""
+        self._need_loaded(model)
+        inputs, outputs = model.specs
+        return {
+            "name": model.name,
+            "platform": model.platform,
+            "backend": model.platform.partition("_")[0],
+            "max_batch_size": model.config.max_batch,
+            "input": [_configured(spec) for spec in inputs],
+            "output": [_configured(spec) for spec in outputs],
+            "dynamic_batching": {"max_queue_delay_microseconds": round(model.config.batch_wait * 1e6)},
+            "parameters": {
+                "sloctl_variants": {"string_value": ",".join(model.config.variants)},
+                "sloctl_serving_variant": {"string_value": model.serving.name if model.serving else ""},
+            },
+        }
+
+    def statistics(self, model: ModelService | None = None) -> dict[str, Any]:
+        """The statistics extension, for one model or all."""
+        snapshot, topology = self._board.snapshot(), self._board.topology
+        return {
+            "model_stats": [
+                model_statistics(snapshot, topology.model(each.name), topology.priorities, each.last_answer)
+                for each in ((model,) if model else self.models.values())
+            ]
+        }
+
+    def repository_index(self) -> list[dict[str, str]]:
+        """Every configured model with its state."""
+        found = []
+        for model in self.models.values():
+            ready = self.phase is Phase.RUNNING and model.ready
+            row = {"name": model.name, "version": VERSION, "state": "READY" if ready else "UNAVAILABLE"}
+            found.append(row if ready else {**row, "reason": model.trouble})
+        return found
+
+    def _need_loaded(self, model: ModelService) -> None:
+        if model.serving is None:
+            self._open_for_requests()
+            raise unavailable("no_variant", f"no variant of model {model.name!r} could be loaded", 5.0)
+
+
+def _described(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
+
+
+def _configured(spec: TensorSpec) -> dict[str, Any]:
+    kind = "STRING" if spec.datatype == "BYTES" else spec.datatype
+    return {"name": spec.name, "data_type": f"TYPE_{kind}", "dims": list(spec.shape[1:])}

@@ -1,0 +1,195 @@
+"""A V2 inference request as it came in, checked against the model that shall answer it.
+
+In two steps, so that a request can be refused before its arrays are parsed: `parse` reads the envelope,
+`tensors` the inputs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from sloctl.engines.base import Tensor, TensorSpec
+from sloctl.serving.errors import RequestError, invalid
+from sloctl.serving.tensors import DTYPES, from_bytes, from_json
+
+Parameters = dict[str, Any] | None
+_MICROSECOND = 1e-6
+
+
+class Input(msgspec.Struct, gc=False):
+    """One input of the envelope; `data` is unparsed JSON, absent where the tensor is binary."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    data: msgspec.Raw = msgspec.Raw()
+    parameters: Parameters = None
+
+
+class Output(msgspec.Struct, gc=False):
+    """One requested output."""
+
+    name: str
+    parameters: Parameters = None
+
+
+class Envelope(msgspec.Struct, gc=False):
+    """The JSON of a request."""
+
+    inputs: list[Input]
+    id: str = ""
+    parameters: Parameters = None
+    outputs: list[Output] | None = None
+
+
+_ENVELOPE = msgspec.json.Decoder(Envelope)
+_EMPTY = memoryview(b"")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInputs:
+    """What a model takes and gives: what requests are checked against."""
+
+    inputs: Mapping[str, TensorSpec]
+    outputs: tuple[str, ...]
+    max_batch: int
+    free: bool  # whether a dimension besides the batch is free, so that shapes can differ between requests
+
+    @classmethod
+    def of(cls, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], max_batch: int) -> "ModelInputs":
+        """From an engine's tensor specifications."""
+        by_name = {spec.name: spec for spec in inputs}
+        free = any(size < 0 for spec in inputs for size in spec.shape[1:])
+        return cls(by_name, tuple(spec.name for spec in outputs), max_batch, free)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which outputs a response holds, and which of them as raw bytes."""
+
+    names: tuple[str, ...]
+    binary: frozenset[str] = frozenset()
+
+
+def parse(body: bytes, json_length: int | None) -> tuple[Envelope, memoryview]:
+    """The envelope, and the raw tensors behind it. Raises RequestError.
+
+    `json_length` is the Inference-Header-Content-Length, None where the whole body is JSON.
+    """
+    tail = _EMPTY
+    if json_length is not None:
+        if not 0 <= json_length <= len(body):
+            raise invalid(f"Inference-Header-Content-Length is {json_length}, but the body has {len(body)} bytes")
+        tail = memoryview(body)[json_length:]
+        body = body[:json_length]
+    try:
+        return _ENVELOPE.decode(body), tail
+    except msgspec.ValidationError as error:
+        raise invalid(f"not an inference request: {error}") from None
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise invalid(f"the body is not valid JSON: {error}") from None
+    except RecursionError:
+        raise invalid("the body is nested too deeply") from None
+
+
+def whole(parameters: Parameters, name: str) -> int | None:
+    """A parameter that is a whole number from 0 on; None where it is absent. Raises RequestError."""
+    value = parameters.get(name) if parameters else None
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise invalid(f"parameter {name!r} is {value!r}; expected a whole number from 0 on")
+    return value
+
+
+def flag(parameters: Parameters, name: str, default: bool) -> bool:
+    """A parameter that is true or false. Raises RequestError."""
+    value = parameters.get(name) if parameters else None
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise invalid(f"parameter {name!r} is {value!r}; expected true or false")
+    return value
+
+
+def timeout(parameters: Parameters, default: float) -> float:
+    """Seconds within which the client wants its answer: `timeout` in µs, never above the model's deadline."""
+    asked = whole(parameters, "timeout")
+    return min(asked * _MICROSECOND, default) if asked else default
+
+
+def wanted(envelope: Envelope, model: ModelInputs, everything: Wanted) -> Wanted:
+    """The outputs that a request asks for; `everything` is what one that asks for none gets, as JSON."""
+    if envelope.outputs is None and envelope.parameters is None:
+        return everything
+    binary_default = flag(envelope.parameters, "binary_data_output", default=False)
+    asked = envelope.outputs or [Output(name) for name in model.outputs]
+    names, binary = [], set()
+    for output in asked:
+        if output.name not in model.outputs:
+            raise invalid(f"no output {output.name!r}; the model has {', '.join(model.outputs)}")
+        if output.name in names:
+            raise invalid(f"output {output.name!r} is asked for twice")
+        if whole(output.parameters, "classification"):
+            raise RequestError(501, "the classification extension is not supported")
+        names.append(output.name)
+        if flag(output.parameters, "binary_data", binary_default):
+            binary.add(output.name)
+    return Wanted(tuple(names), frozenset(binary))
+
+
+def tensors(envelope: Envelope, tail: memoryview, model: ModelInputs) -> tuple[dict[str, Tensor], int]:
+    """The inputs by name, each of shape `[rows, …]`, and the rows. Raises RequestError."""
+    found: dict[str, Tensor] = {}
+    rows = -1
+    for given in envelope.inputs:
+        spec = model.inputs.get(given.name)
+        if spec is None:
+            raise invalid(f"no input {given.name!r}; the model has {', '.join(model.inputs)}")
+        if given.name in found:
+            raise invalid(f"input {given.name!r} is given twice")
+        shape = _shape(given, spec)
+        if rows not in (-1, shape[0]):
+            raise invalid(f"input {given.name!r} has {shape[0]} rows, another has {rows}")
+        rows = shape[0]
+        try:
+            found[given.name], tail = _tensor(given, shape, tail)
+        except RequestError as error:
+            raise invalid(f"input {given.name!r}: {error.message}") from None
+    if len(found) != len(model.inputs):
+        missing = ", ".join(name for name in model.inputs if name not in found)
+        raise invalid(f"missing input: {missing}")
+    if len(tail):
+        raise invalid(f"{len(tail)} bytes follow the last binary tensor")
+    if not 0 < rows <= model.max_batch:
+        raise invalid(f"a request of {rows} rows; expected 1 to {model.max_batch}, the largest batch")
+    return found, rows
+
+
+def _shape(given: Input, spec: TensorSpec) -> tuple[int, ...]:
+    if given.datatype != spec.datatype:
+        expected = f"the model expects {spec.datatype}"
+        known = "" if given.datatype in DTYPES else " (which is no V2 datatype)"
+        raise invalid(f"input {given.name!r} has datatype {given.datatype!r}{known}; {expected}")
+    shape = tuple(given.shape)
+    if shape and shape[1:] == spec.shape[1:] and spec.shape[0] < 0 <= min(shape):  # the usual case, told quickly
+        return shape
+    fits = len(shape) == len(spec.shape)
+    if not fits or any(size < 0 or wants not in (-1, size) for size, wants in zip(shape, spec.shape, strict=True)):
+        raise invalid(f"input {given.name!r} has shape {given.shape}; the model expects {list(spec.shape)}")
+    return shape
+
+
+def _tensor(given: Input, shape: tuple[int, ...], tail: memoryview) -> tuple[Tensor, memoryview]:
+    size = whole(given.parameters, "binary_data_size")
+    if size is None:
+        if not given.data:
+            raise invalid("neither data nor binary_data_size is given")
+        return from_json(given.data, given.datatype, shape), tail
+    if given.data:
+        raise invalid("both data and binary_data_size are given")
+    if size > len(tail):
+        raise invalid(f"binary_data_size is {size}, but {len(tail)} bytes are left in the body")
+    return from_bytes(tail[:size], given.datatype, shape), tail[size:]

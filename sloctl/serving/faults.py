@@ -1,0 +1,84 @@
+"""Engine faults on demand, for tests and the demo: what a real engine does when it breaks."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from sloctl.board import Fault
+from sloctl.engines.base import Engine, EngineError, Execution, LayerTime, Tensor, TensorSpec
+
+_SLOW = 0.2
+_POLL = 0.01
+
+
+class FaultSwitch:
+    """The faults that are on now: set by the event loop, read by engine threads."""
+
+    __slots__ = ("faults",)
+
+    def __init__(self) -> None:
+        self.faults = Fault.NONE
+
+
+class FaultyEngine:
+    """An engine that behaves as its switch says; probes meet the same faults as requests."""
+
+    def __init__(self, engine: Engine, switch: FaultSwitch) -> None:
+        self._engine = engine
+        self._switch = switch
+
+    @property
+    def inputs(self) -> Sequence[TensorSpec]:
+        """Those of the engine behind it."""
+        return self._engine.inputs
+
+    @property
+    def outputs(self) -> Sequence[TensorSpec]:
+        """Those of the engine behind it."""
+        return self._engine.outputs
+
+    @property
+    def max_batch(self) -> int:
+        """That of the engine behind it."""
+        return self._engine.max_batch
+
+    @property
+    def runtime(self) -> str:
+        """That of the engine behind it."""
+        return self._engine.runtime
+
+    @property
+    def memory_bytes(self) -> int:
+        """That of the engine behind it."""
+        return self._engine.memory_bytes
+
+    def infer(self, inputs: Mapping[str, Tensor]) -> Execution:
+        """Runs the batch, spoilt by what the switch says. Raises EngineError."""
+        if not self._switch.faults:
+            return self._engine.infer(inputs)
+        while self._switch.faults & Fault.HANG:
+            time.sleep(_POLL)
+        if self._switch.faults & Fault.SLOW:
+            time.sleep(_SLOW)
+        if self._switch.faults & Fault.ERROR:
+            raise EngineError("injected fault: the run failed")
+        execution = self._engine.infer(inputs)
+        return _spoilt(execution) if self._switch.faults & Fault.NONFINITE else execution
+
+    def profile(self, inputs: Mapping[str, Tensor]) -> Sequence[LayerTime]:
+        """Profiles the engine behind it; faults leave that alone."""
+        return self._engine.profile(inputs)
+
+    def close(self) -> None:
+        """Closes the engine behind it."""
+        self._engine.close()
+
+
+def _spoilt(execution: Execution) -> Execution:
+    outputs = {
+        name: np.full_like(array, np.nan) if array.dtype.kind == "f" else array
+        for name, array in execution.outputs.items()
+    }
+    return replace(execution, outputs=outputs)

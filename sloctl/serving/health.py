@@ -1,0 +1,72 @@
+"""Five levels of health for each variant, and how a probe's result is judged. Pure but for the board's cells."""
+
+from enum import Enum
+
+from sloctl.board import Board, LevelState
+from sloctl.telemetry.catalogue import HEALTH_LEVELS
+
+PROBE_SHARE = 0.005  # of time: what probes may cost
+
+
+class ProbeOutcome(Enum):
+    """What a probe said."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    BUSY = "busy"  # the engine was at work all the time and could not be asked
+
+
+def judge(state: LevelState, outcome: ProbeOutcome, served_recently: bool) -> LevelState:
+    """The level after a probe: a single miss is tolerated, a second in a row fails, a success resets.
+
+    An engine too busy to be asked is neither, if a real batch succeeded within the probe interval: load is
+    not illness.
+    """
+    if outcome is ProbeOutcome.PASSED:
+        return LevelState.PASSING
+    if outcome is ProbeOutcome.BUSY and served_recently:
+        return state
+    return LevelState.MISSED if state is LevelState.PASSING else LevelState.FAILING
+
+
+def stretched(interval: float, round_seconds: float, share: float = PROBE_SHARE) -> float:
+    """Seconds between two rounds of probes, such that rounds of `round_seconds` take `share` of time at most."""
+    return max(interval, round_seconds / share)
+
+
+class VariantHealth:
+    """The five levels of one variant, as they were last written to the board."""
+
+    __slots__ = ("_cells", "states")
+
+    def __init__(self, board: Board, model: str, variant: str) -> None:
+        self._cells = {level: board.health(model, variant, level) for level in HEALTH_LEVELS}
+        self.states = dict.fromkeys(HEALTH_LEVELS, LevelState.UNKNOWN)
+        for level in HEALTH_LEVELS:  # a process before this one may have left its own
+            self.set(level, LevelState.UNKNOWN, "not reached yet", 0.0)
+
+    def set(self, level: str, state: LevelState, message: str, now: float) -> None:
+        """Writes one level."""
+        self.states[level] = state
+        self._cells[level].write(state, message, now)
+
+    def judge(self, level: str, outcome: ProbeOutcome, served_recently: bool, message: str, now: float) -> LevelState:
+        """Writes what a probe makes of a level, and returns it."""
+        before = self.states[level]
+        state = judge(before, outcome, served_recently)
+        if outcome is not ProbeOutcome.BUSY or state is not before:
+            self.set(level, state, message, now)
+        return state
+
+    @property
+    def ready(self) -> bool:
+        """Whether all five levels stand."""
+        return all(state.serves for state in self.states.values())
+
+    @property
+    def trouble(self) -> str:
+        """The first level that does not stand, with its message; empty if all do."""
+        for level, state in self.states.items():
+            if not state.serves:
+                return f"{level}: {self._cells[level].read().message or 'not reached yet'}"
+        return ""

@@ -1,0 +1,206 @@
+"""V2 over HTTP, as a bare ASGI callable: a framework's routing would cost more than the inference."""
+
+import math
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import orjson
+import structlog
+
+from sloctl.serving.dataplane import DataPlane
+from sloctl.serving.encode import Header
+from sloctl.serving.errors import RequestError, invalid
+from sloctl.serving.model import ModelService
+from sloctl.serving.pending import Client
+from sloctl.serving.variant import VERSION
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+log = structlog.get_logger("sloctl.serving")
+_JSON = (b"content-type", b"application/json")
+_CLOSE = (b"connection", b"close")
+_UNSUPPORTED = ("trace", "logging", "systemsharedmemory", "cudasharedmemory")
+_STOPPED_HALFWAY = RequestError(499, "the client went away", outcome="cancelled")
+
+
+class HttpApp:
+    """The ASGI application. Bodies above `max_body` bytes are refused before they are read."""
+
+    def __init__(self, plane: DataPlane, max_body: int) -> None:
+        self._plane = plane
+        self._max_body = max_body
+        self._infer_paths: dict[str, ModelService] = {}
+        for name, model in plane.models.items():
+            self._infer_paths[f"/v2/models/{name}/infer"] = model
+            self._infer_paths[f"/v2/models/{name}/versions/{VERSION}/infer"] = model
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        plane = self._plane
+        started = plane.clock()
+        model = self._infer_paths.get(scope["path"])
+        try:
+            if model is not None and scope["method"] == "POST":
+                json_length, body = await self._read(model, scope["headers"], receive)
+                headers, body = await plane.infer(model, body, json_length, started, _client(receive))
+                status = 200
+            else:
+                status, (headers, body) = 200, _json(self._answer(scope["method"], scope["path"]))
+        except RequestError as error:
+            if error.outcome == "cancelled":
+                return  # nobody is there to read an answer
+            status, (headers, body) = error.status, _error(error)
+        except Exception:
+            log.exception("request failed", path=scope["path"])
+            failed = RequestError(500, "internal error", outcome="error", reason="internal")
+            status, (headers, body) = 500, _error(failed)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    # Inference
+
+    async def _read(self, model: ModelService, headers: list[Header], receive: Receive) -> tuple[int | None, bytes]:
+        """The length of the JSON before binary tensors, and the body."""
+        try:
+            json_length = self._check_headers(headers)
+            message = await receive()
+            body = message.get("body", b"")
+            if message.get("more_body") or message["type"] == "http.disconnect" or len(body) > self._max_body:
+                body = await self._rest(message, receive)
+            return json_length, body
+        except RequestError as error:
+            self._plane.count(model, error.outcome)
+            raise
+
+    def _check_headers(self, headers: list[Header]) -> int | None:
+        """The length of the JSON before binary tensors, None without them."""
+        json_length = None
+        for name, value in headers:
+            if name == b"content-length":
+                if len(value) > 15 or int(value) > self._max_body:  # the parser saw to it that these are digits
+                    raise self._too_large()
+            elif name == b"inference-header-content-length":
+                if not value.isdigit() or len(value) > 15:
+                    raise invalid("Inference-Header-Content-Length is not a whole number")
+                json_length = int(value)
+            elif name == b"content-encoding" and value.lower() != b"identity":
+                raise RequestError(415, "compressed requests are not supported; send them as they are")
+        return json_length
+
+    async def _rest(self, message: Message, receive: Receive) -> bytes:
+        """Reads on until the body is whole, and no further than it may be long."""
+        parts, size = [], 0
+        while True:
+            if message["type"] == "http.disconnect":
+                raise _STOPPED_HALFWAY
+            part = message.get("body", b"")
+            size += len(part)
+            if size > self._max_body:
+                raise self._too_large()
+            parts.append(part)
+            if not message.get("more_body"):
+                return b"".join(parts)
+            message = await receive()
+
+    def _too_large(self) -> RequestError:
+        limit = f"serving.maxBodyBytes is {self._max_body}"
+        return RequestError(413, f"the body is too large: {limit}", reason="too_large")
+
+    # Everything else
+
+    def _answer(self, method: str, path: str) -> Any:
+        """What a path says; None is an empty body."""
+        parts = path.strip("/").split("/")
+        if parts[0] != "v2":
+            raise _nothing_at(path)
+        if parts[1:2] == ["models"]:
+            return self._about_models(method, path, parts[2:])
+        if parts[1:2] == ["repository"]:
+            return self._repository(method, path, parts[2:])
+        if parts[1:2] and parts[1] in _UNSUPPORTED:
+            raise RequestError(501, f"{parts[1]} is not supported")
+        plane = self._plane
+        found: dict[tuple[str, ...], Callable[[], Any]] = {
+            (): plane.server_metadata,
+            ("health", "live"): lambda: None,
+            ("health", "ready"): plane.check_ready,
+        }
+        answer = found.get(tuple(parts[1:]))
+        if answer is None:
+            raise _nothing_at(path)
+        _only(method, "GET")
+        return answer()
+
+    def _about_models(self, method: str, path: str, parts: list[str]) -> Any:
+        plane = self._plane
+        if parts == ["stats"]:
+            _only(method, "GET")
+            return plane.statistics()
+        if not parts:
+            raise _nothing_at(path)
+        version = None
+        name, *rest = parts
+        if rest[:1] == ["versions"] and len(rest) > 1:
+            version, rest = rest[1], rest[2:]
+        model = plane.model(name, version)
+        found: dict[tuple[str, ...], Callable[[ModelService], Any]] = {
+            (): plane.model_metadata,
+            ("ready",): plane.check_ready,
+            ("config",): plane.model_config,
+            ("stats",): plane.statistics,
+        }
+        answer = found.get(tuple(rest))
+        if answer is None:
+            if rest == ["infer"]:
+                _only(method, "POST")
+            raise _nothing_at(path)
+        _only(method, "GET")
+        return answer(model)
+
+    def _repository(self, method: str, path: str, parts: list[str]) -> Any:
+        if parts == ["index"]:
+            _only(method, "POST")
+            return self._plane.repository_index()
+        if parts[:1] == ["models"] and parts[2:] in (["load"], ["unload"]):
+            raise RequestError(501, "models are loaded from the configuration; loading by request is not supported")
+        raise _nothing_at(path)
+
+
+def _client(receive: Receive) -> Client | None:
+    """The connection, where the server lets one see it.
+
+    ASGI tells of a lost client only to those that await `receive` all the while, which would be one more task
+    for each request; uvicorn's own object has it as an attribute.
+    """
+    owner = getattr(receive, "__self__", None)
+    return owner if hasattr(owner, "disconnected") else None
+
+
+def _only(method: str, allowed: str) -> None:
+    if method != allowed:
+        raise RequestError(405, f"method {method} is not allowed here; expected {allowed}", reason=allowed)
+
+
+def _nothing_at(path: str) -> RequestError:
+    return RequestError(404, f"nothing is at {path}")
+
+
+def _json(value: Any) -> tuple[list[Header], bytes]:
+    body = b"" if value is None else orjson.dumps(value)
+    return [_JSON, (b"content-length", b"%d" % len(body))], body
+
+
+def _error(error: RequestError) -> tuple[list[Header], bytes]:
+    said = {"error": error.message}
+    if error.reason and error.status != 405:
+        said["reason"] = error.reason
+    headers, body = _json(said)
+    if error.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
+    if error.status == 405 and error.reason:
+        headers.append((b"allow", error.reason.encode()))
+    if error.status == 413:
+        headers.append(_CLOSE)  # the rest of the body is not worth reading
+    return headers, body

@@ -1,0 +1,345 @@
+"""A hosted model: admits requests, forms batches, runs them on the variant that the control word names.
+
+Algorithm. The first request of an idle model schedules a drain for the end of the loop's turn, so what arrived
+together runs together and an idle model waits for nothing. A batch of microseconds runs on the loop itself,
+since the way to a thread and back costs more than that; a longer one runs in its engine's thread.
+
+Locking: none. All of it runs on the event loop; only the engine's call is elsewhere, one at a time (`Lane`).
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from sloctl.admission.breaker import Breaker, Command
+from sloctl.admission.gate import Gate, Refusal
+from sloctl.board import Board, BreakerCommand, ControlWord, Fault
+from sloctl.config.daemon import ModelConfig
+from sloctl.engines.base import Tensor, TensorSpec
+from sloctl.serving.batcher import Batcher
+from sloctl.serving.decode import ModelInputs, Wanted
+from sloctl.serving.errors import RequestError, failed, unavailable
+from sloctl.serving.faults import FaultSwitch
+from sloctl.serving.pending import Pending, Probe
+from sloctl.serving.statistics import ModelCells
+from sloctl.serving.variant import Job, Lane, Variant
+from sloctl.serving.worker import BatchResult, EngineThread, execute
+
+_INLINE = 200e-6  # seconds of a batch that the loop can spare
+_PATIENCE = 10.0  # times its prediction, and a batch counts as hung (but never before the health timeout)
+_STANDING = (BreakerCommand.FORCE_OPEN, BreakerCommand.DISABLE)
+_MESSAGES = {
+    "breaker_open": "the breaker is open after engine failures",
+    "shed": "requests of this priority are being shed",
+    "overloaded": "too many requests wait already",
+    "deadline": "it cannot be answered before its deadline",
+}
+
+
+class ModelService:
+    """One model. Every admitted request ends in exactly one call of `leave`."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        board: Board,
+        loop: asyncio.AbstractEventLoop,
+        hang_after: float,
+        fault_injection: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        classes = len(board.topology.priorities)
+        self.config = config
+        self.name = config.name
+        self.cells = ModelCells(board, config.name)
+        self.switch = FaultSwitch()
+        self.fault_injection = fault_injection
+        self.variants = [
+            Variant(board, config.name, name, EngineThread(f"{config.name}/{name}", loop)) for name in config.variants
+        ]
+        self.serving: Variant | None = None
+        self.inputs = ModelInputs({}, (), config.max_batch, free=False)
+        self.everything = Wanted(())
+        self.inflight = 0
+        self.last_answer = 0.0  # Unix time
+        self._loop = loop
+        self._clock = clock
+        self._hang_after = hang_after
+        self._control = board.control(config.name)
+        self._word = ControlWord()
+        self._batcher: Batcher[Pending] = Batcher(classes, config.max_batch)
+        self._lane = Lane(self._schedule, clock)
+        self._probes: deque[Probe] = deque()
+        self._handle: asyncio.Handle | None = None
+        self._context: tuple[Variant, int] | None = None
+        breaker = Breaker(config.breaker, lambda state: self.cells.breaker(state.value))
+        self.cells.breaker(breaker.state.value)
+        self._breaker = breaker
+        self._gate = Gate(config, classes, breaker)
+        self._sequence = self._first_sequence()
+        self._apply(self._control.read())
+
+    # Admission
+
+    def admit(self, now: float, priority: int, deadline: float) -> int:
+        """A breaker's token for a request, which counts as in flight from now on. Raises RequestError."""
+        word = self._control.read()
+        if word is not self._word:
+            self._apply(word)
+        serving = self.serving
+        if serving is None:
+            raise unavailable("no_variant", f"no variant of model {self.name!r} could be loaded", 5.0)
+        ahead = self._batcher.rows + self._lane.rows
+        wait = ahead * serving.cost.seconds_per_row + serving.cost.one
+        token = self._gate.admit(now, priority, deadline, self._batcher.length, self.inflight, wait)
+        if isinstance(token, Refusal):
+            reason = token.outcome
+            raise RequestError(503, _MESSAGES[reason], outcome=reason, reason=reason, retry_after=token.retry_after)
+        self.inflight += 1
+        return token
+
+    def leave(self) -> None:
+        """A request that was admitted has been answered or given up."""
+        self.inflight -= 1
+
+    def release(self, token: int) -> None:
+        """An admitted request that shall not run after all; tells nothing about the engine."""
+        self._breaker.release(token)
+
+    def enqueue(self, pending: Pending) -> None:
+        """Puts an admitted request in the queue; its future gets the result."""
+        self._batcher.add(pending)
+        if self._handle is None:
+            self._schedule()
+        elif self.config.batch_wait and self._batcher.rows >= self._batcher.max_rows:
+            self._handle.cancel()  # a full batch has nothing to wait for
+            self._handle = None
+            self._schedule()
+
+    def probe(self, probe: Probe) -> None:
+        """Puts a probe before the next batch."""
+        self._probes.append(probe)
+        self._schedule()
+
+    # Running
+
+    def _schedule(self) -> None:
+        if self._lane.job is not None or self._handle is not None:
+            return
+        if self.config.batch_wait and not self._probes and self._batcher.rows < self._batcher.max_rows:
+            self._handle = self._loop.call_later(self.config.batch_wait, self._drain)
+        else:
+            self._handle = self._loop.call_soon(self._drain)
+
+    def _drain(self) -> None:
+        """Starts what comes next: a probe, else a batch."""
+        self._handle = None
+        if self._lane.job is not None:
+            return
+        word = self._control.read()
+        if word is not self._word:
+            self._apply(word)
+        self._choose()
+        if self._probes:
+            self._start_probe(self._probes.popleft())
+            return
+        now = self._clock()
+        self.cells.queue_length.set(self._batcher.length)
+        batch, expired = self._batcher.take(now)
+        for pending in expired:
+            self._expire(pending)
+        batch = [pending for pending in batch if not self._abandoned(pending)]
+        if batch:
+            self._start(batch, now)
+        if self._batcher.length or self._probes:
+            self._schedule()
+
+    def _start(self, batch: list[Pending], now: float) -> None:
+        variant = self.serving
+        queue = self.cells.queue
+        for pending in batch:
+            queue.observe(now - pending.enqueued)
+        if variant is None or variant.loaded is None or not variant.up:
+            self._fail(batch, "engine_hangs", "the engine hangs: a run on it has not come back")
+            return
+        rows = batch[0].rows if len(batch) == 1 else sum(pending.rows for pending in batch)
+        inputs = [pending.inputs for pending in batch]
+        seconds = variant.cost.predict(rows)
+        call = partial(execute, variant.loaded.engine, inputs, rows, not self.config.allow_nonfinite)
+        if seconds < _INLINE and not self.switch.faults:
+            self._finish(batch, rows, variant, call())
+            return
+        limit = max(self._hang_after, _PATIENCE * seconds)
+        self._lane.start(Job(variant, rows, limit, partial(self._finish, batch, rows, variant)), call)
+
+    def _finish(self, batch: list[Pending], rows: int, variant: Variant, result: BatchResult | None) -> None:
+        cells = self.cells
+        cells.executed.inc(len(batch))
+        if len(batch) > 1:
+            cells.batched.inc(len(batch))
+        if result is None or result.execution is None:
+            variant.cells.errors.inc()
+            message = result.error if result else "a run on it did not come back in time"
+            reason = "engine_error" if result else "engine_hangs"
+            self._fail(batch, reason, f"the engine failed: {message}")
+            return
+        variant.cost.observe(rows, result.seconds)
+        variant.last_inputs = result.inputs
+        variant.last_success = self._clock()
+        self._count(rows, variant, result)
+        outputs, start = result.execution.outputs, 0
+        if len(batch) == 1 and result.bad is None:
+            self._succeed(batch[0], variant, outputs)
+            return
+        for pending in batch:
+            end = start + pending.rows
+            if result.bad is not None and result.bad[start:end].any():
+                variant.cells.nonfinite.inc()
+                self._fail([pending], "nonfinite", "the model's output holds NaN or infinity")
+            else:
+                own = {name: array[start:end] for name, array in outputs.items()}
+                self._succeed(pending, variant, own)
+            start = end
+
+    def _count(self, rows: int, variant: Variant, result: BatchResult) -> None:
+        execution, cells = result.execution, variant.cells
+        if execution is None:
+            return
+        self.last_answer = time.time()
+        cells.engine.observe(execution.engine_seconds)
+        cells.enqueue.observe(execution.enqueue_seconds)
+        cells.batch.observe(rows)
+        cells.inferences.inc(rows if result.bad is None else rows - int(result.bad.sum()))
+        context = (variant, execution.context)
+        if context != self._context:
+            if self._context is not None:
+                self.cells.context_switches.inc()
+            self._context = context
+
+    def _start_probe(self, probe: Probe) -> None:
+        if not probe.variant.up:
+            probe.done(None)
+            self._schedule()
+            return
+        self._lane.start(Job(probe.variant, 1, probe.limit, probe.done), probe.call)
+
+    # Ends of a request
+
+    def _succeed(self, pending: Pending, variant: Variant, outputs: dict[str, Tensor]) -> None:
+        self._breaker.success(pending.token)
+        if not pending.future.done():
+            pending.future.set_result((variant, outputs))
+
+    def _fail(self, batch: list[Pending], reason: str, message: str) -> None:
+        for pending in batch:
+            self._breaker.failure(pending.token)
+            pending.reject(failed(reason, message))
+
+    def _expire(self, pending: Pending) -> None:
+        self._breaker.release(pending.token)
+        pending.reject(
+            RequestError(503, "it expired in the queue", outcome="deadline", reason="deadline", retry_after=1.0)
+        )
+
+    def _abandoned(self, pending: Pending) -> bool:
+        if not pending.abandoned:
+            return False
+        self._breaker.release(pending.token)
+        pending.reject(RequestError(499, "the client went away", outcome="cancelled"))
+        return True
+
+    # Control
+
+    def _first_sequence(self) -> int:
+        # After a restart a standing order is carried out again, one of a moment is not.
+        word = self._control.read()
+        return word.breaker_sequence - 1 if word.breaker in _STANDING else word.breaker_sequence
+
+    def _apply(self, word: ControlWord) -> None:
+        self._word = word
+        self.switch.faults = word.faults if self.fault_injection else Fault.NONE
+        self._gate.limit = word.limit
+        self._gate.set_shares(word.admit)
+        if word.breaker_sequence != self._sequence:
+            self._sequence = word.breaker_sequence
+            self._breaker.command(Command[word.breaker.name], self._clock())
+
+    def _choose(self) -> None:
+        """Follows the control word to a variant that is up; stays where it is otherwise."""
+        wanted = self._word.variant
+        if 0 <= wanted < len(self.variants):
+            variant = self.variants[wanted]
+            if variant is not self.serving and variant.up:
+                self._serve(variant)
+
+    def _serve(self, variant: Variant) -> None:
+        if self.serving is not None:
+            self.cells.variant_switches.inc()
+        self.serving = variant
+        for other in self.variants:
+            other.cells.serving.set(1.0 if other is variant else 0.0)
+
+    def open(self) -> None:
+        """All variants have been tried: serves the wanted one, or else the first that is up."""
+        self._choose()
+        up = [variant for variant in self.variants if variant.up]
+        if self.serving is None and up:
+            self._serve(up[0])
+        if up:
+            # An engine may take less than configured, as a model with a fixed batch does.
+            largest = min(self.config.max_batch, *(v.loaded.engine.max_batch for v in up if v.loaded))
+            self._batcher.max_rows = largest
+            self.inputs = ModelInputs.of(up[0].inputs, up[0].outputs, largest)
+            self.everything = Wanted(self.inputs.outputs)
+
+    @property
+    def specs(self) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
+        """Inputs and outputs as the serving variant has them."""
+        return (self.serving.inputs, self.serving.outputs) if self.serving else ((), ())
+
+    @property
+    def platform(self) -> str:
+        """Triton's name for what runs the model."""
+        runtime = self.serving.loaded.engine.runtime if self.serving and self.serving.loaded else ""
+        return "tensorrt_plan" if runtime.startswith("tensorrt") else "onnxruntime_onnx"
+
+    @property
+    def trouble(self) -> str:
+        """Why it is not ready, for people; empty if it is."""
+        if self.serving is not None:
+            return self.serving.health.trouble
+        return "; ".join(f"{variant.name}: {variant.health.trouble}" for variant in self.variants)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the serving variant has all five levels."""
+        return self.serving is not None and self.serving.ready
+
+    def tick(self) -> None:
+        """What has to happen without requests, ten times a second."""
+        now = self._clock()
+        word = self._control.read()
+        if word is not self._word:
+            self._apply(word)
+        if self._lane.job is None:
+            self._choose()
+        self._lane.watch()
+        for pending in self._batcher.expire(now):
+            self._expire(pending)
+        late = [probe for probe in self._probes if probe.deadline <= now]
+        for probe in late:
+            self._probes.remove(probe)
+            probe.busy()
+        self._breaker.refuses(now)  # lets it pass from open to half-open
+        self.cells.queue_length.set(self._batcher.length)
+        self.cells.inflight.set(self.inflight)
+
+    def close(self) -> None:
+        """Gives every waiting request up and lets idle engines go."""
+        for pending in self._batcher.clear():
+            self._breaker.release(pending.token)
+            pending.reject(unavailable("draining", "the server stopped before the request ran"))
+        for variant in self.variants:
+            variant.thread.stop()

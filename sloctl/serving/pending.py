@@ -1,0 +1,76 @@
+"""What waits for an engine: an admitted request, or a health probe."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sloctl.engines.base import Tensor
+from sloctl.serving.errors import RequestError
+
+if TYPE_CHECKING:
+    from sloctl.serving.variant import Variant
+
+Answer = tuple["Variant", dict[str, Tensor]]
+
+
+class Client(Protocol):
+    """As much of a connection as is asked about."""
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+
+
+class Pending:
+    """An admitted request: `future` gets the variant and its rows of the outputs, or a RequestError."""
+
+    __slots__ = ("client", "deadline", "enqueued", "future", "inputs", "priority", "rows", "signature", "token")
+
+    def __init__(
+        self,
+        inputs: dict[str, Tensor],
+        rows: int,
+        signature: object,
+        priority: int,
+        deadline: float,
+        enqueued: float,
+        token: int,
+        future: "asyncio.Future[Answer]",
+        client: Client | None,
+    ) -> None:
+        self.inputs = inputs
+        self.rows = rows
+        self.signature = signature
+        self.priority = priority
+        self.deadline = deadline
+        self.enqueued = enqueued
+        self.token = token
+        self.future = future
+        self.client = client
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self.future.done() or (self.client is not None and self.client.disconnected)
+
+    def reject(self, error: RequestError) -> None:
+        """Ends it without a result."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+@dataclass(slots=True, eq=False)
+class Probe:
+    """A probe of a variant's engine.
+
+    `done` gets what `call` returned, or None if the engine hangs; `busy` is called instead if the probe did
+    not get the engine by `deadline`; `limit` is the seconds that the call may take.
+    """
+
+    variant: "Variant"
+    call: Callable[[], Any]
+    done: Callable[[Any], None]
+    busy: Callable[[], None]
+    limit: float
+    deadline: float

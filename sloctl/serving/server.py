@@ -1,0 +1,161 @@
+"""The data plane's process: attaches to what the supervisor handed down, loads, serves, drains.
+
+HTTP answers from the first moment on, with 503 and the reason while the engines load. SIGTERM drains: new
+requests are refused, those in flight end within `serving.drainTimeout`.
+"""
+
+import asyncio
+import ctypes
+import gc
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+import uvicorn
+
+from sloctl.admission.classes import PriorityClasses
+from sloctl.board import Board, Phase
+from sloctl.config.runtime import Runtime
+from sloctl.serving.dataplane import DataPlane
+from sloctl.serving.health import PROBE_SHARE
+from sloctl.serving.http import HttpApp
+from sloctl.serving.loader import Hosting, Loader
+from sloctl.serving.model import ModelService
+from sloctl.serving.prober import Prober
+from sloctl.serving.profiling import Profiler
+from sloctl.serving.worker import EngineThread
+
+log = structlog.get_logger("sloctl.serving")
+_BEAT = 0.1
+_PR_SET_PDEATHSIG = 1
+
+
+class _Server(uvicorn.Server):
+    """uvicorn with its own signal handling taken out: the process owns the signals."""
+
+    def capture_signals(self) -> "threading.Lock":  # type: ignore[override]
+        return threading.Lock()  # any context manager that does nothing
+
+
+def die_with_parent() -> None:
+    """Asks the kernel for SIGTERM when the supervisor is gone, however it went (prctl(2))."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Process:
+    """Everything that the data plane runs, joined; lives in one event loop."""
+
+    def __init__(self, runtime: Runtime, board: Board, hosting: Hosting) -> None:
+        daemon = runtime.daemon
+        loop = asyncio.get_running_loop()
+        self._runtime = runtime
+        self._status = board.data_status
+        self._hosting = hosting
+        self._models = {
+            config.name: ModelService(config, board, loop, daemon.health.timeout, daemon.fault_injection)
+            for config in daemon.models
+        }
+        classes = PriorityClasses.of(daemon.priorities, daemon.default_priority)
+        self._plane = DataPlane(board, self._models, classes)
+        app = HttpApp(self._plane, daemon.serving.max_body_bytes)
+        self._server = _Server(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                log_level="error",
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=1,
+            )
+        )
+        self._loader = EngineThread("loader", loop)
+        self._drain_until = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, sock: socket.socket) -> None:
+        """Serves until a signal, then drains."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        self._keep(self._beat())
+        self._keep(self._start())
+        await self._server.serve([sock])
+        for model in self._models.values():
+            model.close()
+
+    def _keep(self, task: Coroutine[Any, Any, None]) -> None:
+        """Runs a task for as long as the process; if it fails the process ends, to be started anew."""
+        running = asyncio.get_running_loop().create_task(task)
+        self._tasks.add(running)
+        running.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.critical("background task failed: ending, to be started anew", exc_info=error)
+            leave(1)
+
+    async def _beat(self) -> None:
+        while True:
+            self._status.beat(time.monotonic())
+            for model in self._models.values():
+                model.tick()
+            if self._plane.phase is Phase.DRAINING:
+                self._end_when_drained()
+            await asyncio.sleep(_BEAT)
+
+    async def _start(self) -> None:
+        """Loads all models, then serves, probes and profiles."""
+        loader = Loader(self._hosting, self._runtime.repository, self._loader)
+        for model in self._models.values():
+            await loader.load(model)
+        if self._plane.phase is not Phase.STARTING:  # told to stop meanwhile
+            return
+        gc.collect()
+        gc.freeze()  # what is there now stays: later collections need not look at it
+        self._enter(Phase.RUNNING)
+        profiler = Profiler(EngineThread("profiler", asyncio.get_running_loop()))
+        share = PROBE_SHARE / len(self._models)
+        for model in self._models.values():
+            health = self._runtime.daemon.health
+            self._keep(Prober(model, health, self._hosting.check_device, share).run())
+            self._keep(profiler.run(model))
+
+    def _enter(self, phase: Phase) -> None:
+        self._plane.phase = phase
+        self._status.enter(phase)
+        log.info("data plane", phase=phase.name.lower())
+
+    def _stop(self) -> None:
+        """Refuses new requests from now on; the beat ends the process once none is in flight."""
+        if self._plane.phase is not Phase.DRAINING:
+            self._drain_until = time.monotonic() + self._runtime.daemon.serving.drain_timeout
+            self._enter(Phase.DRAINING)
+            self._end_when_drained()
+
+    def _end_when_drained(self) -> None:
+        running = self._plane.inflight
+        if running and time.monotonic() < self._drain_until:
+            return
+        if running:
+            log.warning("requests were still running when the drain timeout ended", requests=running)
+        self._server.should_exit = True
+
+
+def leave(status: int) -> None:
+    """Ends the process without waiting for engine threads: one may hang in a runtime."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

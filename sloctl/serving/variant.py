@@ -1,0 +1,149 @@
+"""A variant as the data plane holds it, and the lane in which a model's variants take turns."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sloctl.board import Board
+from sloctl.engines.base import Engine, TensorSpec
+from sloctl.serving.cost import Cost
+from sloctl.serving.encode import Encoder
+from sloctl.serving.health import VariantHealth
+from sloctl.serving.statistics import VariantCells
+from sloctl.serving.worker import EngineThread, Inputs
+
+VERSION = "1"  # a model's variants are one version to clients; which one served is a response parameter
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What is there once a variant is warm: its engine, the probe of it, and what was measured.
+
+    `probe` makes one checked dummy inference and raises EngineError; `sample` is its input, for a first profile.
+    """
+
+    engine: Engine
+    cost: Cost
+    probe: Callable[[], None]
+    sample: Inputs
+    accuracy: float | None
+    digest: str = ""
+
+
+class Variant:
+    """Name, cells and health of a variant, from the start; engine, cost and encoder once it is loaded."""
+
+    __slots__ = (
+        "_specs",
+        "cells",
+        "cost",
+        "encoder",
+        "health",
+        "hung_since",
+        "last_inputs",
+        "last_success",
+        "loaded",
+        "model",
+        "name",
+        "thread",
+    )
+
+    def __init__(self, board: Board, model: str, name: str, thread: EngineThread) -> None:
+        self.model = model
+        self.name = name
+        self.thread = thread
+        self.cells = VariantCells(board, model, name)
+        self.health = VariantHealth(board, model, name)
+        self.loaded: Loaded | None = None
+        self.cost = Cost({1: 0.0})
+        self.encoder = Encoder(model, VERSION, name, [])
+        self.hung_since: float | None = None
+        self.last_success = 0.0
+        self.last_inputs: Inputs | None = None  # of the last batch, for a profile
+
+    def take(self, loaded: Loaded) -> None:
+        """The variant is warm from now on."""
+        self.loaded = loaded
+        self.cost = loaded.cost
+        self.encoder = Encoder(self.model, VERSION, self.name, loaded.engine.outputs)
+        self.cells.capacity.set(loaded.cost.capacity)
+        self.cells.memory.set(loaded.engine.memory_bytes)
+        if loaded.accuracy is not None:
+            self.cells.accuracy.set(loaded.accuracy)
+
+    @property
+    def up(self) -> bool:
+        """Whether batches can be given to it: its context stands and no run is stuck in it."""
+        return self.loaded is not None and self.hung_since is None
+
+    @property
+    def ready(self) -> bool:
+        """Whether all five levels of health stand."""
+        return self.up and self.health.ready
+
+    @property
+    def inputs(self) -> Sequence[TensorSpec]:
+        """The engine's inputs, none before it is loaded."""
+        return self.loaded.engine.inputs if self.loaded else ()
+
+    @property
+    def outputs(self) -> Sequence[TensorSpec]:
+        """The engine's outputs, none before it is loaded."""
+        return self.loaded.engine.outputs if self.loaded else ()
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A call on a variant's engine; `done` gets its result, or None if it took longer than `limit` seconds."""
+
+    variant: Variant
+    rows: int
+    limit: float
+    done: Callable[[Any], None]
+    started: float = field(default=0.0)
+
+
+class Lane:
+    """One call at a time on a model's engines, in their threads.
+
+    A call that takes too long is given up: its variant counts as hung until the thread comes back, and the
+    lane is free for the other variants.
+    """
+
+    __slots__ = ("_clock", "_free", "job")
+
+    def __init__(self, free: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
+        """`free` is called whenever the lane has become free."""
+        self._free = free
+        self._clock = clock
+        self.job: Job | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows that run now."""
+        return self.job.rows if self.job else 0
+
+    def start(self, job: Job, call: Callable[[], Any]) -> None:
+        """Takes the lane. `call` must not raise."""
+        job.started = self._clock()
+        self.job = job
+        job.variant.thread.submit(call, lambda result: self._back(job, result))
+
+    def _back(self, job: Job, result: Any) -> None:
+        if self.job is not job:  # it was given up, and has come back after all
+            job.variant.hung_since = None
+            self._free()
+            return
+        self.job = None
+        job.done(result)
+        self._free()
+
+    def watch(self) -> None:
+        """Gives up a call that has taken too long."""
+        job = self.job
+        if job is not None and self._clock() - job.started > job.limit:
+            self.job = None
+            job.variant.hung_since = job.started
+            job.done(None)
+            self._free()

@@ -1,0 +1,95 @@
+"""Running batches: the work itself, and a thread for engines that take longer than the loop can spare."""
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sloctl.engines.base import Engine, EngineError, Execution, Tensor
+
+Inputs = Mapping[str, Tensor]
+
+
+@dataclass(slots=True)
+class BatchResult:
+    """What became of a batch: `execution`, or `error` for people.
+
+    `seconds` is the whole run as the data plane sees it; `bad` marks rows with non-finite outputs, None where
+    there are none; `inputs` is the batch as it ran, for a later profile.
+    """
+
+    inputs: Inputs
+    seconds: float
+    execution: Execution | None = None
+    error: str = ""
+    bad: NDArray[np.bool_] | None = None
+
+
+def execute(engine: Engine, requests: Sequence[Inputs], rows: int, check_finite: bool) -> BatchResult:
+    """Joins the requests' inputs, runs them and checks what came out. Never raises."""
+    started = time.perf_counter()
+    inputs = requests[0] if len(requests) == 1 else _join(requests)
+    try:
+        execution = engine.infer(inputs)
+    except EngineError as error:
+        return BatchResult(inputs, time.perf_counter() - started, error=str(error))
+    except Exception as error:  # whatever a runtime throws fails this batch, not the process
+        return BatchResult(inputs, time.perf_counter() - started, error=f"{type(error).__name__}: {error}")
+    result = BatchResult(inputs, time.perf_counter() - started, execution)
+    for name, array in execution.outputs.items():
+        if array.ndim == 0 or array.shape[0] != rows:
+            return BatchResult(inputs, result.seconds, error=f"output {name} has not {rows} rows: {array.shape}")
+        if check_finite and array.dtype.kind == "f" and not np.isfinite(array).all():
+            bad: NDArray[np.bool_] = np.logical_not(np.isfinite(array).reshape(rows, -1).all(axis=1))
+            result.bad = bad if result.bad is None else np.logical_or(result.bad, bad)
+    return result
+
+
+def _join(requests: Sequence[Inputs]) -> Inputs:
+    return {name: np.concatenate([request[name] for request in requests]) for name in requests[0]}
+
+
+def settle(future: "asyncio.Future[Any]") -> Callable[[Any], None]:
+    """Gives a result to a future, unless its waiter is gone."""
+
+    def give(result: Any) -> None:
+        if not future.done():
+            future.set_result(result)
+
+    return give
+
+
+class EngineThread:
+    """A thread that makes one call after another and gives each result to the event loop.
+
+    It is a daemon thread: an engine that hangs must not keep the process from ending.
+    """
+
+    def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Callable[[Any], None]] | None]
+        self._calls = queue.SimpleQueue()
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def submit(self, call: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """Makes `call` in the thread (it must not raise), then `done(result)` on the loop."""
+        self._calls.put((call, done))
+
+    def stop(self) -> None:
+        """Lets the thread end after what it was given."""
+        self._calls.put(None)
+
+    def _run(self) -> None:
+        while (item := self._calls.get()) is not None:
+            call, done = item
+            result = call()
+            try:
+                self._loop.call_soon_threadsafe(done, result)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                return
