@@ -1,10 +1,9 @@
 """Pushes metric families over OTLP/HTTP, the same ones that /metrics shows."""
 
-from urllib.parse import urlsplit
-
 import structlog
 
 from sloctl.telemetry.families import Collect
+from sloctl.telemetry.tracing import signal_address
 
 _TIMEOUT = 5.0  # seconds for one push, retries included
 
@@ -14,8 +13,8 @@ log = structlog.get_logger("sloctl.otlp")
 class OtlpPusher:
     """Sends one reading of the families a call.
 
-    `endpoint` is a collector's base address such as http://collector:4318, or a full one with a path. The
-    standard OTEL_EXPORTER_OTLP_* variables set headers, certificates and compression.
+    `endpoint` is a collector's base address such as http://collector:4318, or a full one. The standard
+    OTEL_EXPORTER_OTLP_* variables set headers, certificates and compression.
     """
 
     def __init__(self, endpoint: str, collect: Collect) -> None:
@@ -48,8 +47,3 @@ class OtlpPusher:
     def close(self) -> None:
         """Ends connections."""
         self._exporter.shutdown()
-
-
-def signal_address(endpoint: str, signal: str) -> str:
-    """The address of a signal (metrics, traces): `endpoint` with /v1/<signal>, unless it has a path already."""
-    return endpoint if urlsplit(endpoint).path.strip("/") else f"{endpoint.rstrip('/')}/v1/{signal}"

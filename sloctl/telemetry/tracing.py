@@ -1,42 +1,59 @@
 """Spans of decisions, over OTLP where an endpoint is configured."""
 
 from collections.abc import Mapping
-from typing import Any
-
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from sloctl import __version__
 
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.trace import Tracer
+
+
+def signal_address(endpoint: str, signal: str) -> str:
+    """The address of a signal (metrics, traces): `endpoint` with /v1/<signal>, unless it names the signal itself."""
+    suffix, base = f"/v1/{signal}", endpoint.rstrip("/")
+    return base if urlsplit(base).path.endswith(suffix) else base + suffix
+
 
 class DecisionTracer:
-    """Records each decision as a span of its own. Without an exporter or endpoint it does nothing."""
+    """Records each decision as a span of its own.
 
-    def __init__(self, endpoint: str | None = None, exporter: SpanExporter | None = None) -> None:
-        self._provider: TracerProvider | None = None
-        if exporter is None and endpoint:
-            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    Without an endpoint (or an `exporter`) it does nothing, and OpenTelemetry is not even imported. The tracer
+    provider is its own: the process-wide one stays as it is. Spans go out in the background, in batches.
+    """
 
-            exporter = OTLPSpanExporter(endpoint=endpoint.rstrip("/") + "/v1/traces")
-        if exporter is not None:
-            resource = Resource.create({"service.name": "sloctl", "service.version": __version__})
-            self._provider = TracerProvider(resource=resource)
-            self._provider.add_span_processor(BatchSpanProcessor(exporter))
+    def __init__(self, endpoint: str | None = None, exporter: "SpanExporter | None" = None) -> None:
+        self._tracer: Tracer | None = None
+        if exporter is None and not endpoint:
+            return
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        exporter = exporter or OTLPSpanExporter(endpoint=signal_address(endpoint or "", "traces"), timeout=5)
+        resource = Resource.create({"service.name": "sloctl", "service.version": __version__})
+        self._provider = TracerProvider(resource=resource)
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._tracer = self._provider.get_tracer("sloctl", __version__)
 
     def record(self, decision: Mapping[str, Any]) -> None:
-        """Adds a span named after the action, with the decision's fields and facts as attributes."""
-        if self._provider is None:
+        """Adds a span named after the action: fields as `sloctl.<field>`, facts as `sloctl.fact.<name>`."""
+        if self._tracer is None:
             return
-        span = self._provider.get_tracer("sloctl").start_span(f"decision {decision['action']}")
-        for key, value in decision.items():
-            if key != "facts":
-                span.set_attribute(f"sloctl.{key}", value if isinstance(value, bool | int | float) else str(value))
-        for fact, value in decision["facts"].items():
-            span.set_attribute(f"sloctl.fact.{fact}", value)
-        span.end()
+        attributes = {f"sloctl.{key}": _plain(value) for key, value in decision.items() if key != "facts"}
+        facts = {f"sloctl.fact.{name}": _plain(value) for name, value in decision.get("facts", {}).items()}
+        self._tracer.start_span(f"decision {decision['action']}", attributes=attributes | facts).end()
 
     def close(self) -> None:
-        """Sends what is left."""
-        if self._provider is not None:
+        """Sends what is left; a second call does nothing."""
+        if self._tracer is not None:
+            self._tracer = None
             self._provider.shutdown()
+
+
+def _plain(value: Any) -> str | bool | int | float:
+    """What a span's attribute can hold."""
+    return value if isinstance(value, str | bool | int | float) else str(value)

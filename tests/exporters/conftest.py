@@ -27,3 +27,8 @@ def fake_nvml() -> ModuleType:
 @pytest.fixture(scope="session")
 def dashboard_queries() -> ModuleType:
     return load("dashboard_queries")
+
+
+@pytest.fixture(scope="session")
+def collector_module() -> ModuleType:
+    return load("collector")
