@@ -90,7 +90,7 @@ async def _answer(response: "aiohttp.ClientResponse") -> Answer:
     content = await response.read()
     if response.status == 200:
         return Answer(200, variant=response.headers.get("sloctl-variant"))
-    return Answer(response.status, reason=response.headers.get("sloctl-reason") or _reason(content))
+    return Answer(response.status, reason=_reason(content))
 
 
 def _reason(content: bytes) -> str | None:

@@ -116,8 +116,9 @@ async def answered(handler, patience=1.0):
     ("status", "headers", "text", "expected"),
     [
         pytest.param(200, {"sloctl-variant": "int8"}, "x", Answer(200, "int8"), id="a result names its variant"),
-        pytest.param(503, {"sloctl-reason": "shed"}, "{}", Answer(503, None, "shed"), id="a refusal names its reason"),
-        pytest.param(503, {}, '{"error":"later","reason":"shed"}', Answer(503, None, "shed"), id="also in its body"),
+        pytest.param(
+            503, {}, '{"error":"later","reason":"shed"}', Answer(503, None, "shed"), id="a refusal names its reason"
+        ),
         pytest.param(500, {}, '{"error":"engine"}', Answer(500, None, "engine"), id="an error is its own reason"),
         pytest.param(502, {}, "<html>", Answer(502), id="a foreign error has no reason"),
         pytest.param(502, {}, "[]", Answer(502), id="nor has JSON of another form"),
