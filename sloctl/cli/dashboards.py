@@ -1,0 +1,55 @@
+"""`sloctl dashboards`: Grafana dashboards and the metrics reference, from the metric catalogue."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def dashboards(
+    out: Annotated[Path | None, typer.Option(help="Folder to write the dashboards into.")] = None,
+    docs: Annotated[Path | None, typer.Option(help="File to write the metrics reference into.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; say which files are not current.")] = False,
+) -> None:
+    """Write Grafana dashboards as JSON files to provision, and the metrics reference.
+
+    Exit status: 0 written or current, 1 not current, 2 wrong usage, 3 a file cannot be written.
+    """
+    if out is None and docs is None:
+        raise typer.BadParameter("nothing to do: name --out DIR, --docs FILE or both")
+    wanted = generated(out, docs)
+    stale = [path for path, text in wanted.items() if _text(path) != text]
+    if check:
+        for path in stale:
+            typer.echo(f"{path} is not current; write it anew without --check", err=True)
+        raise typer.Exit(1 if stale else 0)
+    for path in stale:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(wanted[path], encoding="utf-8")
+        except OSError as error:
+            typer.echo(f"error: cannot write {path}: {error.strerror}", err=True)
+            raise typer.Exit(3) from None
+    for path in wanted:
+        typer.echo(f"{path} {'written' if path in stale else 'is current'}", err=True)
+
+
+def generated(out: Path | None, docs: Path | None) -> dict[Path, str]:
+    """The text of every file that belongs into `out`, and of `docs`."""
+    from sloctl_exporters.grafana import metrics_reference, slo_engine_dashboard
+    from sloctl_exporters.grafana.model import to_json
+
+    files: dict[Path, str] = {}
+    if out is not None:
+        board = slo_engine_dashboard()
+        files[out / f"{board['uid']}.json"] = to_json(board)
+    if docs is not None:
+        files[docs] = metrics_reference()
+    return files
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
