@@ -99,7 +99,7 @@ def prepare(folder: Path, plans: Path, lean: str | None) -> None:
 def get(url: str) -> str:
     """The body of a GET."""
     with urllib.request.urlopen(url, timeout=5) as response:
-        return response.read().decode()
+        return str(response.read().decode())
 
 
 def wait_ready(control: str) -> None:
@@ -117,7 +117,7 @@ def wait_ready(control: str) -> None:
 async def play(serving: str, control: str, schedule: Schedule) -> list[Record]:
     """Drives the schedule, with a line of the daemon's own view each second."""
     records: list[Record] = []
-    images = evaluation(ROOT / "examples" / "digits").inputs["image"][:ROWS]
+    images = evaluation(ROOT / "examples" / "digits").inputs["image"][:ROWS].astype(np.float32)
     made = bodies("image", [images], PRIORITIES, 2.0)
 
     async def watch() -> None:
@@ -139,7 +139,7 @@ async def play(serving: str, control: str, schedule: Schedule) -> list[Record]:
 def report(records: list[Record], schedule: Schedule, control: str) -> None:
     """Prints the tables."""
     print(
-        f"\n| phase | offered | good | late | refused | failed | p50 ms | p99 ms | served by |"
+        "\n| phase | offered | good | late | refused | failed | p50 ms | p99 ms | served by |"
     )
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for name, s in by_phase(records, schedule, OBJECTIVE).items():

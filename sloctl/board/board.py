@@ -32,7 +32,7 @@ class Counter:
 
     def inc(self, by: float = 1) -> None:
         """Adds `by` (an integer, but for counters of seconds)."""
-        self._words[self._cell] += by  # type: ignore[call-overload,operator]
+        self._words[self._cell] += by  # type: ignore[call-overload]
 
 
 class Gauge:
