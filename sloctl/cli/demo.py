@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sloctl.cli.demo_run import Run
     from sloctl.load.schedule import Schedule
 
+_WIDTH = 130  # columns, where no terminal says
 _IMAGES = 16  # different ones among the requests
 
 
@@ -37,7 +38,7 @@ def demo(
     from sloctl.cli.demo_verdict import verdict
     from sloctl.config.problems import ConfigError
 
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
     # The screen is drawn in a thread: it must not hold up the load for long.
     sys.setswitchinterval(0.0005)
     try:

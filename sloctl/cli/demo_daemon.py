@@ -59,12 +59,13 @@ class Daemon:
 
     async def status(self) -> dict[str, Any] | None:
         """`/api/v1/status`, or None while the control plane does not answer."""
-        return await self._get("/api/v1/status")
+        import aiohttp
 
-    async def decisions(self) -> list[dict[str, Any]]:
-        """All decisions with their facts, oldest first."""
-        found = await self._get("/api/v1/decisions?limit=1000") or {"decisions": []}
-        return list(reversed(found["decisions"]))
+        try:
+            async with self.session.get(f"{self.control}/api/v1/status") as response:
+                return dict(await response.json()) if response.status == 200 else None
+        except (aiohttp.ClientError, TimeoutError, ValueError):
+            return None
 
     async def inject(self, model: str, *faults: str) -> None:
         """Breaks the model's engines in these ways; with none named, they are well again."""
@@ -72,15 +73,6 @@ class Daemon:
         async with self.session.post(f"{self.control}/api/v1/faults", json=body) as response:
             if response.status != 200:
                 raise DemoError(f"the daemon refused to inject faults: {await response.text()}")
-
-    async def _get(self, path: str) -> dict[str, Any] | None:
-        import aiohttp
-
-        try:
-            async with self.session.get(self.control + path) as response:
-                return dict(await response.json()) if response.status == 200 else None
-        except (aiohttp.ClientError, TimeoutError, ValueError):
-            return None
 
 
 @asynccontextmanager

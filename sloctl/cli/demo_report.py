@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sloctl.cli.demo_run import Run
-from sloctl.cli.demo_screen import decision_text, milliseconds
+from sloctl.cli.demo_screen import decisions_table, milliseconds
 from sloctl.cli.demo_verdict import Check, bad_second, first_down
 from sloctl.load.results import Summary, by_phase, lag, summarise
 
@@ -30,8 +30,8 @@ def page(on: Run, off: Run, checks: Sequence[Check]) -> list["RenderableType"]:
     """The page in parts."""
     from rich.text import Text
 
-    decisions = "\n".join(decision_text(decision) for decision in on.decisions) or "none"
-    return [phases(on, off), Text(f"\ndecisions\n{decisions}\n"), _verdict(checks), Text(_conditions(on, off))]
+    heading = Text("\ndecisions, with the controller on", style="italic")
+    return [phases(on, off), heading, decisions_table(on.decisions), "", _verdict(checks), Text(_conditions(on, off))]
 
 
 def phases(on: Run, off: Run) -> "Table":
@@ -39,11 +39,11 @@ def phases(on: Run, off: Run) -> "Table":
     from rich.table import Table
 
     within = milliseconds(on.scenario.objective)
-    table = Table(title="each phase with the controller on, and off", title_justify="left", show_lines=False)
+    table = Table(title="each phase with the controller on, and with it off", title_justify="left", show_lines=False)
     table.add_column("phase")
-    table.add_column("controller")
-    for name in ("offered", f"within {within}", "late", "refused", "failed", "p99"):
-        table.add_column(name, justify="right")
+    table.add_column("")
+    for name in ("offered", f"in {within}", "late", "refused", "failed", "p99"):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("served by")
     sums = [(run, by_phase(run.records, run.schedule, run.scenario.objective)) for run in (on, off)]
     for phase in on.schedule.phases:

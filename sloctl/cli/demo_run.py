@@ -34,7 +34,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decision of the daemon, with the second it was taken at."""
+    """A decision of the daemon, with the second it was taken at; or, as action `breaker`, what the breaker did.
+
+    The breaker acts by itself in the data plane, so its moves are no decisions, and are known by the next look.
+    """
 
     at: float
     rule: str
@@ -92,6 +95,7 @@ class Watch:
         self._fates: dict[str, Counter[Fate]] = {phase.name: Counter() for phase in run.schedule.phases}
         self._recent: deque[Sample] = deque(maxlen=240)
         self._decisions: dict[int, Decided] = {}
+        self._moves: list[Decided] = []
         self._start = time.monotonic()
 
     def observe(self, record: Record) -> None:
@@ -112,12 +116,22 @@ class Watch:
         phase = self._run.schedule.phase_at(at).name
         if status is not None:
             sample = _sample(at, phase, status)
+            self._moves += _moves(self._run.samples[-1:], sample)
             self._run.samples.append(sample)
             self._recent.append(sample)
-            for record in reversed(status["decisions"]):
+            for record in status["decisions"]:
                 self._decisions.setdefault(record["id"], decided(record, self._run.began))
-        decisions = tuple(self._decisions.values())
-        self._show(View(self._run, at, status, self._fates[phase], tuple(self._recent), decisions))
+        self._show(View(self._run, at, status, self._fates[phase], tuple(self._recent), tuple(self.decisions)))
+
+    @property
+    def decisions(self) -> list[Decided]:
+        """What was decided so far, and how the breaker moved, in order of time."""
+        return sorted([*self._decisions.values(), *self._moves], key=lambda decision: decision.at)
+
+
+def _moves(before: list[Sample], now: Sample) -> list[Decided]:
+    changed = before and before[0].breaker != now.breaker
+    return [Decided(now.at, "data plane", "breaker", before[0].breaker, now.breaker, "seen")] if changed else []
 
 
 def _sample(at: float, phase: str, status: Status) -> Sample:
@@ -150,7 +164,7 @@ async def play(run: Run, daemon: Daemon, send: Send, show: Callable[[View], None
         if isinstance(outcome, Exception):
             raise outcome
     await watch.once()
-    run.decisions.extend(decided(record, run.began) for record in await daemon.decisions())
+    run.decisions = watch.decisions
 
 
 async def _break(schedule: Schedule, daemon: Daemon) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _BARS = "▁▂▃▄▅▆▇█"
 _REFRESH = 4  # a second
 _LINE_EVERY = 1.0  # seconds
-_SHOWN = 7  # decisions
+_SHOWN = 5  # decisions
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
@@ -112,7 +112,7 @@ def screen(view: View) -> "RenderableType":
     return Group(
         Panel(_now(view, view.status), title=title, title_align="left"),
         Panel(_history(view.recent), title="the last minute", title_align="left"),
-        Panel(_decisions(view.decisions), title="decisions", title_align="left"),
+        Panel(decisions_table(view.decisions[-_SHOWN:]), title="decisions", title_align="left"),
     )
 
 
@@ -164,12 +164,20 @@ def _thinned(values: Iterable[float], by: int = 4) -> list[float]:
     return [sum(chunk) / len(chunk) for chunk in chunks]
 
 
-def _decisions(decisions: Sequence[Decided]) -> "RenderableType":
+def decisions_table(decisions: Sequence[Decided]) -> "RenderableType":
+    """Decisions with their reasons, one under the other."""
+    from rich.table import Table
     from rich.text import Text
 
     if not decisions:
-        return Text("none yet", style="dim")
-    return Text("\n").join(Text(decision_text(decision)) for decision in decisions[-_SHOWN:])
+        return Text("none", style="dim")
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(justify="right", no_wrap=True)
+    for decision in decisions:
+        what = Text.assemble((f"{decision.action}  ", "bold"), f"{decision.before} → {decision.after}")
+        why = Text(f"{decision.rule}: {decision.reason}", style="dim")
+        grid.add_row(f"{decision.at:.2f} s", Text("\n").join([what, why]))
+    return grid
 
 
 def _slo(view: View) -> Status | None:
