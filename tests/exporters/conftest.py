@@ -32,3 +32,8 @@ def dashboard_queries() -> ModuleType:
 @pytest.fixture(scope="session")
 def collector_module() -> ModuleType:
     return load("collector")
+
+
+@pytest.fixture(scope="session")
+def living_board() -> ModuleType:
+    return load("living_board")

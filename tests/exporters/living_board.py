@@ -1,0 +1,87 @@
+"""A daemon's families without the daemon: a real board that is counted on, control-plane values, a fake GPU."""
+
+from types import ModuleType
+
+from sloctl.board import Board, HealthCell, LevelState, ModelTopology, Topology
+from sloctl.telemetry import catalogue as c
+from sloctl.telemetry.buckets import duration_bounds, exported_bounds
+from sloctl.telemetry.families import Family, SummaryValue, Value
+from sloctl_exporters.nvml import NvmlSource
+
+MODEL, VARIANTS, CLASSES = "digits", ("fp32", "int8"), ("high", "low")
+_DOMAINS = {
+    "version": ("0.1.0",),
+    "plane": ("data", "control"),
+    "kind": ("voluntary", "involuntary"),
+    "device": ("cpu",),
+    "model": (MODEL,),
+    "variant": VARIANTS,
+    "priority": CLASSES,
+    "level": c.HEALTH_LEVELS,
+    "slo": ("latency",),
+    "window": ("5m", "1h"),
+    "severity": ("page", "ticket"),
+    "policy": ("digits",),
+    "rule": ("fast-burn",),
+    "action": ("precision.down",),
+    "result": ("accepted", "refused"),
+}
+
+
+class LivingBoard:
+    """Each `work` is one more round of requests; `families` is what a scrape would see."""
+
+    def __init__(self, fake_nvml: ModuleType) -> None:
+        topology = Topology(
+            (ModelTopology(MODEL, VARIANTS),), CLASSES, duration_bounds((0.05,)), exported_bounds((0.05,))
+        )
+        self.board = Board.create(topology)
+        self.rounds = 0
+        self._gpu = fake_nvml.FakeNvml()
+        self._nvml = NvmlSource(self._gpu, visible="")
+
+    def work(self) -> None:
+        """A round: ten requests in batches of two, one of them shed, a probe and a layer profile."""
+        self.rounds += 1
+        board = self.board
+        for outcome, count in (("ok", 9), ("shed", 1)):
+            board.counter(c.REQUESTS, MODEL, "high", outcome).inc(count)
+        for metric in (c.BATCHED_REQUESTS, c.EXECUTED_REQUESTS, c.CONTEXT_SWITCHES, c.VARIANT_SWITCHES):
+            board.counter(metric, MODEL).inc(4)
+        board.histogram(c.QUEUE_DURATION, MODEL).observe(0.002)
+        board.counter(c.PROBE_SECONDS, MODEL).inc(0.001)
+        for number, variant in enumerate(VARIANTS):
+            self._batch(variant, number)
+        self._gpu.energy += 80_000
+
+    def _batch(self, variant: str, number: int) -> None:
+        board = self.board
+        for metric, value in ((c.REQUEST_DURATION, 0.03), (c.ENGINE_DURATION, 0.02), (c.ENQUEUE_DURATION, 1e-4)):
+            board.histogram(metric, MODEL, variant).observe(value)
+        board.histogram(c.BATCH_SIZE, MODEL, variant).observe(2)
+        board.counter(c.INFERENCES, MODEL, variant).inc(2)
+        board.gauge(c.SERVING_VARIANT, MODEL, variant).set(float(number == 0))
+        board.gauge(c.VARIANT_CAPACITY, MODEL, variant).set(500.0 * (number + 1))
+        # Nobody measured the second one: NaN, which must not hide the first.
+        board.gauge(c.VARIANT_ACCURACY, MODEL, variant).set(float("nan") if number else 0.996)
+        board.gauge(c.BREAKER_STATE, MODEL, "closed").set(1)
+        board.layers(MODEL, variant).record([("conv1", 0.004), ("gemm", 0.001)])
+        board.counter(c.PROFILES, MODEL, variant).inc()
+        for level in c.HEALTH_LEVELS:
+            cell: HealthCell = board.health(MODEL, variant, level)
+            cell.write(LevelState.PASSING, "", float(self.rounds))
+
+    def families(self) -> list[Family]:
+        """The board's, every control-plane metric, the GPU's."""
+        return [*self.board.snapshot().families(), *map(self._control, c.CONTROL_METRICS), *self._nvml.read()]
+
+    def _control(self, metric: c.Metric) -> Family:
+        keys: list[tuple[str, ...]] = [()]
+        for label in metric.labels:
+            keys = [(*key, value) for key in keys for value in _DOMAINS[label]]
+        value: Value = 1.0
+        if metric.kind is c.Kind.COUNTER:
+            value = float(self.rounds)
+        elif metric.kind is c.Kind.SUMMARY:
+            value = SummaryValue(self.rounds, 0.001 * self.rounds)
+        return Family(metric, [(key, value) for key in keys])
