@@ -20,6 +20,9 @@ _SHARED: list[Any] = [
     structlog.processors.StackInfoRenderer(),
 ]
 
+# Without the variables of each frame: they hold what clients sent.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
 
 class _Handler(logging.StreamHandler[Any]):
     """Ours on the root logger, so that setting up twice replaces it and leaves other handlers alone."""
@@ -70,6 +73,6 @@ def _configure_standard(level: int, as_json: bool) -> None:
 
 def _renderers(as_json: bool) -> list[Any]:
     if as_json:
-        return [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        return [_TRACEBACKS, structlog.processors.JSONRenderer()]
     plain = structlog.dev.plain_traceback  # rich's shows the values of locals, secrets among them
     return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
