@@ -27,7 +27,10 @@ def serve(
     from sloctl.control.supervisor import PortError, Supervisor
     from sloctl.telemetry.logging import configure_logging
 
-    configure_logging(log_level, log_json)
+    try:
+        configure_logging(log_level, log_json)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--log-level") from None
     try:
         project = load_project(config)
         prepare_state_dir(project.runtime.state_dir)

@@ -54,7 +54,8 @@ def main() -> None:
     bundle = accepted_bundle(runtime, store, board, json.loads(_text(arguments.bundle_fd)))
     senses = Senses(board, runtime.daemon.device, NvmlSource())
     endpoint = runtime.daemon.telemetry.otlp_endpoint
-    controller = Controller(runtime, bundle, senses, store, trace=DecisionTracer(endpoint).record)
+    tracer = DecisionTracer(endpoint)
+    controller = Controller(runtime, bundle, senses, store, trace=tracer.record)
     scheduler = _schedule(controller, runtime)
     scheduler.start()
     asyncio.run(_serve(controller, runtime, board, arguments.http_fd))
@@ -62,6 +63,7 @@ def main() -> None:
     controller.tick()
     controller.save()
     store.close()
+    tracer.close()
 
 
 def _schedule(controller: Controller, runtime: Runtime) -> BackgroundScheduler:
@@ -81,7 +83,7 @@ async def _serve(controller: Controller, runtime: Runtime, board: Board, fd: int
     token_file = runtime.daemon.control.token_file
     token = read_token(runtime.path.parent / token_file if token_file else None)
     app = Api(controller, token).app()
-    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
     server = _Server(config)
     loop.add_signal_handler(signal.SIGTERM, lambda: setattr(server, "should_exit", True))
     loop.add_signal_handler(signal.SIGHUP, lambda: loop.run_in_executor(None, _reload, controller))

@@ -22,6 +22,7 @@ from sloctl.control.health import Health
 from sloctl.control.judging import Judge, Timeline
 from sloctl.control.sensing import Senses
 from sloctl.control.store import Store
+from sloctl.policy.document import PolicyDocument
 from sloctl.policy.engine import Decision, Override
 from sloctl.policy.facts import Vocabulary
 from sloctl.telemetry.families import Family
@@ -78,11 +79,14 @@ class Controller:
         topology = self.runtime.topology
         now = self._clock()
         self._judge = Judge(bundle.objectives, bundle.windows, self._board, self._gauges)
-        self._judge.evaluator.restore(self.store.history())
         self._judge.begin(self._senses.recent.newest, now, saved.get("judge"))
+        self._judge.evaluator.restore([row for row in self.store.history() if row[0] in self._judge.resumed])
         vocabulary = Vocabulary.of(bundle.objectives, topology)
         policies = bundle.policies if self.runtime.daemon.control.enabled else ()
         self._decider = Decider(policies, vocabulary, self._board, saved.get("policies") or {})
+        # A series that begins with its first decision would hide that decision from increase().
+        for key in _possible(policies):
+            self._decided.setdefault(key, 0)
 
     # --- the tick
 
@@ -280,6 +284,24 @@ class Controller:
 
     def _gauges(self) -> dict[tuple[str, tuple[str, ...]], float]:
         return report.gauges(self._senses)
+
+
+_SHED = ("shed:start", "shed:change", "shed:end")
+
+
+def _possible(policies: Sequence[PolicyDocument]) -> list[tuple[str, str, str]]:
+    """(policy, rule, action) of every decision that the rules can lead to."""
+    found = []
+    for policy in policies:
+        for rule in policy.spec.rules:
+            action = rule.action
+            if action.precision is not None:
+                moves: tuple[str, ...] = ("precision:down", "precision:up")
+                names = (f"precision:{action.precision}",) if action.precision in ("down", "up") else moves
+            else:
+                names = (f"breaker:{action.breaker}",) if action.breaker else _SHED
+            found += [(policy.metadata.name, rule.name, name) for name in names]
+    return found
 
 
 def _pairs(rows: Sequence[Any]) -> list[tuple[tuple[str, str, str], int]]:

@@ -87,16 +87,19 @@ class LiveFacts:
         return self._recent.newest.scalar(metric, self._model)
 
     def burn_rate(self, slo: str, window: str) -> float:
-        """Burn rate of an SLO over a window."""
-        return self._evaluator.burn_rate(slo, parse_duration(window))
+        """Burn rate of an SLO over a window; NaN over one longer than any that is kept."""
+        seconds = parse_duration(window)
+        return self._evaluator.burn_rate(slo, seconds) if seconds <= self._evaluator.longest else _NAN
 
     def slo_error_ratio(self, slo: str, window: str) -> float:
-        """Error ratio of an SLO over a window."""
-        return self._evaluator.error_ratio(slo, parse_duration(window))
+        """Error ratio of an SLO over a window; NaN over one longer than any that is kept."""
+        seconds = parse_duration(window)
+        return self._evaluator.error_ratio(slo, seconds) if seconds <= self._evaluator.longest else _NAN
 
     def events(self, slo: str, window: str) -> float:
         """Valid events of an SLO in a window."""
-        return float(self._evaluator.events(slo, parse_duration(window))[1])
+        seconds = parse_duration(window)
+        return float(self._evaluator.events(slo, seconds)[1]) if seconds <= self._evaluator.longest else _NAN
 
     def budget_remaining(self, slo: str) -> float:
         """Share of the period's budget that is left."""

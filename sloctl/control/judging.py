@@ -34,7 +34,9 @@ class Judge:
         self._board = board
         self._indicators = Indicators(objectives, board.topology, gauges)
         self._names = [objective.name for objective in objectives]
+        self._definitions = [repr(objective.indicator) for objective in objectives]
         self._seen: tuple[Counts, Counts] | None = None
+        self.resumed: set[str] = set()  # SLOs whose history goes on; one that counts something else begins anew
         size = len(objectives)
         self._counted = (np.zeros(size, np.int64), np.zeros(size, np.int64))
 
@@ -55,8 +57,10 @@ class Judge:
             return
         same_board = saved["board"] == self._board.identity
         for index, name in enumerate(self._names):
-            if (was := saved["slos"].get(name)) is None:
+            was = saved["slos"].get(name)
+            if was is None or was["definition"] != self._definitions[index]:
                 continue
+            self.resumed.add(name)
             for side in (0, 1):
                 self._counted[side][index] = was["counted"][side]
                 # Another board began at zero after the last save, so all that is on it is new.
@@ -74,6 +78,7 @@ class Judge:
             return {"board": self._board.identity, "slos": {}}
         slos = {
             name: {
+                "definition": self._definitions[index],
                 "counted": [int(side[index]) for side in self._counted],
                 "seen": [int(side[index]) for side in self._seen],
             }
