@@ -63,71 +63,29 @@ def demo(
 
 async def _both(console: "Console", directory: Path) -> "tuple[Run, Run]":
     """The run with the controller, and the same schedule without."""
-    from sloctl.cli import demo_daemon
+    from sloctl.cli import demo_plan, demo_screen
+    from sloctl.cli.demo_daemon import write_run
+    from sloctl.cli.demo_run import measure
     from sloctl.config.resources import resource
 
     _needs()
     source, repository = resource("examples/digits"), directory / "repository"
     images = _prepare(console, source, repository)
     runs: list[Run] = []
+
+    def plan(scenario: "Scenario", capacities: dict[str, float]) -> "Schedule":
+        if runs:
+            return runs[0].schedule
+        rates = [capacities[name] for name in scenario.variants]
+        return scenario.schedule(demo_plan.phases(rates[0], rates[-1]))
+
     for controller in (True, False):
-        folder = directory / ("on" if controller else "off")
-        config = demo_daemon.write_run(folder, source, repository, controller=controller)
-        schedule = runs[0].schedule if runs else None
-        runs.append(await _run(console, config, images, schedule, controller=controller))
-    return runs[0], runs[1]
-
-
-async def _run(
-    console: "Console", config: Path, images: "NDArray[np.float32]", schedule: "Schedule | None", *, controller: bool
-) -> "Run":
-    """One run against a daemon of its own; without a schedule, one is made for the capacities it measured."""
-    from sloctl.cli import demo_daemon, demo_screen
-    from sloctl.cli.demo_run import Run, model_of, play
-    from sloctl.load.v2 import bodies, sender
-
-    scenario = _scenario(config)
-    requests = bodies("image", [image[None] for image in images], scenario.priorities, scenario.deadline)
-    _say(console, f"starting the daemon, controller {'on' if controller else 'off'}: {config}")
-    async with (
-        demo_daemon.started(config) as daemon,
-        sender(daemon.serving, scenario.model, requests, scenario.deadline) as send,
-    ):
-        status = await daemon.status()
-        if status is None:
-            raise demo_daemon.DemoError("the daemon went away after it had started")
-        variants = {variant["name"]: variant for variant in model_of(status)["variants"]}
-        capacities = {name: variants[name]["capacity"] for name in scenario.variants}
-        accuracies = {name: variants[name]["accuracy"] for name in scenario.variants}
-        schedule = schedule or scenario.schedule(list(capacities.values()))
-        run = Run(controller, scenario, schedule, capacities, accuracies)
-        _say(console, f"{len(schedule.arrivals)} requests in {schedule.seconds:g} s, to {daemon.serving}")
+        config = write_run(directory / ("on" if controller else "off"), source, repository, controller=controller)
+        _say(console, f"a daemon with the controller {'on' if controller else 'off'}: {config}")
         shown = demo_screen.live(console) if console.is_terminal else demo_screen.plain(console.out)
         with shown as show:
-            await play(run, daemon, send, show)
-    return run
-
-
-def _scenario(config: Path) -> "Scenario":
-    """What the run is held against, as its own files say. Raises ConfigError."""
-    from sloctl.cli import demo_plan
-    from sloctl.config.project import load_project
-    from sloctl.slo.objective import Threshold
-
-    project = load_project(config)
-    model = next(model for model in project.daemon.models if model.name == demo_plan.MODEL)
-    objective = next(found for found in project.bundle.objectives if found.name == demo_plan.SLO)
-    if not isinstance(objective.indicator, Threshold):
-        raise TypeError(f"{demo_plan.SLO} is not a latency SLO")
-    return demo_plan.Scenario(
-        model=model.name,
-        slo=objective.name,
-        priorities=tuple(project.daemon.priorities),
-        variants=tuple(model.variants),
-        objective=objective.indicator.value,
-        target=objective.target,
-        deadline=model.deadline,
-    )
+            runs.append(await measure(config, images, plan, show, controller=controller))
+    return runs[0], runs[1]
 
 
 def _prepare(console: "Console", source: Path, repository: Path) -> "NDArray[np.float32]":

@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from sloctl.config.project import load_project
 from sloctl.load.schedule import Phase, Schedule, plan
+from sloctl.slo.objective import Threshold
 
 MODEL = "digits"
 SLO = "digits-latency"
@@ -46,7 +49,24 @@ class Scenario:
     deadline: float
     seed: int = SEED
 
-    def schedule(self, capacities: Sequence[float]) -> Schedule:
-        """The arrivals, for the capacities of the variants in their order."""
-        mix = dict(zip(self.priorities, SHARES, strict=False))
-        return plan(phases(capacities[0], capacities[-1]), mix, self.seed)
+    @classmethod
+    def read(cls, config: Path) -> "Scenario":
+        """What a run's own files promise. Raises ConfigError."""
+        project = load_project(config)
+        model = next(model for model in project.daemon.models if model.name == MODEL)
+        objective = next(found for found in project.bundle.objectives if found.name == SLO)
+        if not isinstance(objective.indicator, Threshold):
+            raise TypeError(f"{SLO} is not a latency SLO")
+        return cls(
+            model=model.name,
+            slo=objective.name,
+            priorities=tuple(project.daemon.priorities),
+            variants=tuple(model.variants),
+            objective=objective.indicator.value,
+            target=objective.target,
+            deadline=model.deadline,
+        )
+
+    def schedule(self, phases: Sequence[Phase]) -> Schedule:
+        """The arrivals of some phases."""
+        return plan(phases, dict(zip(self.priorities, SHARES, strict=False)), self.seed)

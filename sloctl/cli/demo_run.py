@@ -6,13 +6,18 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sloctl.cli import demo_plan as p
-from sloctl.cli.demo_daemon import Daemon
+from sloctl.cli.demo_daemon import Daemon, DemoError, started
 from sloctl.load.driver import Send, drive
 from sloctl.load.results import Fate, Record
 from sloctl.load.schedule import Schedule
+from sloctl.load.v2 import bodies, sender
 
 Status = dict[str, Any]
 
@@ -149,6 +154,32 @@ def _sample(at: float, phase: str, status: Status) -> Sample:
     )
 
 
+async def measure(
+    config: Path,
+    images: NDArray[np.float32],
+    plan: Callable[[p.Scenario, dict[str, float]], Schedule],
+    show: Callable[[View], None],
+    *,
+    controller: bool,
+) -> Run:
+    """Starts the daemon of a run's folder, plays what `plan` makes of its measured capacities, and stops it.
+
+    `images` are [N, 1, 64, 64], sent one by one. Raises ConfigError and DemoError.
+    """
+    scenario = p.Scenario.read(config)
+    requests = bodies("image", [image[None] for image in images], scenario.priorities, scenario.deadline)
+    async with started(config) as daemon, sender(daemon.serving, p.MODEL, requests, scenario.deadline) as send:
+        status = await daemon.status()
+        if status is None:
+            raise DemoError("the daemon went away after it had started")
+        variants = {variant["name"]: variant for variant in model_of(status)["variants"]}
+        capacities = {name: variants[name]["capacity"] for name in scenario.variants}
+        accuracies = {name: variants[name]["accuracy"] for name in scenario.variants}
+        run = Run(controller, scenario, plan(scenario, capacities), capacities, accuracies)
+        await play(run, daemon, send, show)
+    return run
+
+
 async def play(run: Run, daemon: Daemon, send: Send, show: Callable[[View], None]) -> None:
     """Plays the run's schedule from now on, and fills in what came of it."""
     run.began = time.time()
@@ -168,7 +199,9 @@ async def play(run: Run, daemon: Daemon, send: Send, show: Callable[[View], None
 
 
 async def _break(schedule: Schedule, daemon: Daemon) -> None:
-    """Breaks the engines in the middle of the phase of faults."""
+    """Breaks the engines in the middle of the phase of faults, if there is one."""
+    if all(phase.name != p.FAULTS for phase in schedule.phases):
+        return
     start, _ = schedule.span(p.FAULTS)
     await asyncio.sleep(start + p.FAULTS_AFTER)
     await daemon.inject(p.MODEL, "error")

@@ -90,7 +90,7 @@ def live(console: "Console") -> Iterator[Callable[[View], None]]:
     shown: list[View] = []
 
     def latest() -> "RenderableType":
-        return screen(shown[-1]) if shown else Text("starting the load …")
+        return screen(shown[-1]) if shown else Text("the daemon starts, and warms its engines …")
 
     def show(view: View) -> None:
         shown[:] = [view]

@@ -26,7 +26,7 @@ SCENARIO = demo_plan.Scenario(
     target=0.99,
     deadline=2.0,
 )
-SCHEDULE = SCENARIO.schedule([20.0, 60.0])  # small numbers keep it quick
+SCHEDULE = SCENARIO.schedule(demo_plan.phases(20.0, 60.0))  # small numbers keep it quick
 RISE, SURGE, FAULTS, LAST = (
     SCHEDULE.span(n)[0] for n in (demo_plan.RISE, demo_plan.SURGE, demo_plan.FAULTS, demo_plan.LAST)
 )
