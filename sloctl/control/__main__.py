@@ -12,8 +12,6 @@ import time
 
 import uvicorn
 from apscheduler.schedulers.background import BackgroundScheduler
-from sloctl_exporters.nvml import NvmlSource
-from sloctl_exporters.otlp import OtlpPusher
 
 from sloctl.board import Board, Phase
 from sloctl.config.runtime import Runtime
@@ -23,6 +21,8 @@ from sloctl.control.sensing import Senses
 from sloctl.control.store import Store
 from sloctl.telemetry.logging import configure_from_environment
 from sloctl.telemetry.tracing import DecisionTracer
+from sloctl_exporters.nvml import NvmlSource
+from sloctl_exporters.otlp import OtlpPusher
 
 
 class _Server(uvicorn.Server):

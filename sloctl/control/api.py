@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sloctl_exporters.prometheus import render
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -19,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sloctl.control.controller import Controller, RequestError
+from sloctl_exporters.prometheus import render
 
 _MOST_BODY = 64 * 1024
 _MOST_ROWS = 1000

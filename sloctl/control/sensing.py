@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass, field
 
-from sloctl_exporters.nvml import GpuFacts, NvmlSource
-
 from sloctl.board import Board, Snapshot
 from sloctl.control.health import Health, read_health
 from sloctl.control.process import ProcessReading, host_memory, read_process
 from sloctl.control.rates import Recent
 from sloctl.telemetry.catalogue import SERVING_VARIANT
 from sloctl.telemetry.families import Family
+from sloctl_exporters.nvml import GpuFacts, NvmlSource
 
 _SLOW = 1.0  # seconds between readings of what is not on the board
 

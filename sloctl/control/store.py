@@ -123,7 +123,8 @@ class Store:
         values = [at if name == "at" else record[name] for name in _COLUMNS[1:] if name != "facts"]
         values.insert(_COLUMNS.index("facts") - 1, json.dumps(record["facts"]))
         marks = ", ".join("?" * len(values))
-        cursor = self._db.execute(f"INSERT INTO decisions ({', '.join(_COLUMNS[1:])}) VALUES ({marks})", values)
+        query = f"INSERT INTO decisions ({', '.join(_COLUMNS[1:])}) VALUES ({marks})"  # noqa: S608  our own names
+        cursor = self._db.execute(query, values)
         return int(cursor.lastrowid or 0)
 
     def decisions(self, limit: int = 100, model: str | None = None) -> list[dict[str, Any]]:

@@ -105,9 +105,7 @@ BATCH_SIZE = _m(
     "Rows of an executed batch (its mean is sum over count).",
 )
 INFERENCES = _m("sloctl_inferences_total", Kind.COUNTER, "1", _VARIANT, "Rows inferred without error.")
-ENGINE_ERRORS = _m(
-    "sloctl_engine_errors_total", Kind.COUNTER, "1", _VARIANT, "Batches that the engine failed."
-)
+ENGINE_ERRORS = _m("sloctl_engine_errors_total", Kind.COUNTER, "1", _VARIANT, "Batches that the engine failed.")
 NONFINITE = _m(
     "sloctl_nonfinite_outputs_total",
     Kind.COUNTER,
@@ -122,9 +120,7 @@ BATCHED_REQUESTS = _m(
     _MODEL,
     "Requests that shared their batch with another.",
 )
-EXECUTED_REQUESTS = _m(
-    "sloctl_executed_requests_total", Kind.COUNTER, "1", _MODEL, "Requests that reached the engine."
-)
+EXECUTED_REQUESTS = _m("sloctl_executed_requests_total", Kind.COUNTER, "1", _MODEL, "Requests that reached the engine.")
 VARIANT_SWITCHES = _m(
     "sloctl_variant_switches_total", Kind.COUNTER, "1", _MODEL, "Times that the serving variant changed."
 )
@@ -326,9 +322,7 @@ SLO_ALERT = _m(
     "1 while the in-process burn-rate alert fires.",
     _C,
 )
-RULE_ACTIVE = _m(
-    "sloctl_policy_rule_active", Kind.GAUGE, "1", ("policy", "rule"), "1 while a rule holds.", _C
-)
+RULE_ACTIVE = _m("sloctl_policy_rule_active", Kind.GAUGE, "1", ("policy", "rule"), "1 while a rule holds.", _C)
 DECISIONS = _m(
     "sloctl_decisions_total",
     Kind.COUNTER,
@@ -337,9 +331,7 @@ DECISIONS = _m(
     "Decisions taken, by rule and action.",
     _C,
 )
-OVERRIDES_ACTIVE = _m(
-    "sloctl_overrides_active", Kind.GAUGE, "1", (), "Overrides by hand that have not expired.", _C
-)
+OVERRIDES_ACTIVE = _m("sloctl_overrides_active", Kind.GAUGE, "1", (), "Overrides by hand that have not expired.", _C)
 CONFIG_RELOADS = _m(
     "sloctl_config_reloads_total",
     Kind.COUNTER,
