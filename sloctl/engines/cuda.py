@@ -50,8 +50,10 @@ def select(device: str) -> int:
 
 
 def device_name(device: str) -> str:
-    """What the device is called."""
-    name = call("GetDeviceProperties", ordinal(device)).name
+    """What the device is called, once it has answered: after a sticky error every call fails. Raises EngineError."""
+    index = select(device)
+    free_memory()
+    name = call("GetDeviceProperties", index).name
     return name.decode().rstrip("\0") if isinstance(name, bytes) else str(name)
 
 
@@ -76,13 +78,16 @@ class Buffer:
     """A pinned host array and a device buffer of the same size."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> None:
-        self.bytes = max(int(np.prod(shape)) * dtype.itemsize, 1)
+        count = int(np.prod(shape))
+        self.bytes = max(count * dtype.itemsize, 1)
         self.device = int(call("Malloc", self.bytes))
-        self._pinned = int(call("MallocHost", self.bytes))
+        try:
+            self._pinned = int(call("MallocHost", self.bytes))
+        except EngineError:
+            call("Free", self.device)
+            raise
         raw = (ctypes.c_char * self.bytes).from_address(self._pinned)
-        self.host: NDArray[np.generic] = np.frombuffer(memoryview(raw), dtype=dtype, count=int(np.prod(shape))).reshape(
-            shape
-        )
+        self.host: NDArray[np.generic] = np.frombuffer(memoryview(raw), dtype=dtype, count=count).reshape(shape)
 
     def free(self) -> None:
         """Gives both back."""
@@ -90,6 +95,23 @@ class Buffer:
             call("Free", self.device)
             call("FreeHost", self._pinned)
             self.device = 0
+
+
+def copy_in(buffer: Buffer, size: int, stream: Any) -> None:
+    """Copies the first `size` bytes to the device, in the stream's order."""
+    kind = _runtime().cudaMemcpyKind.cudaMemcpyHostToDevice
+    call("MemcpyAsync", buffer.device, buffer.host.ctypes.data, size, kind, stream)
+
+
+def copy_out(buffer: Buffer, size: int, stream: Any) -> None:
+    """Copies the first `size` bytes from the device, in the stream's order."""
+    kind = _runtime().cudaMemcpyKind.cudaMemcpyDeviceToHost
+    call("MemcpyAsync", buffer.host.ctypes.data, buffer.device, size, kind, stream)
+
+
+def new_stream() -> Any:
+    """A stream that does not wait for the default one."""
+    return call("StreamCreateWithFlags", _runtime().cudaStreamNonBlocking)
 
 
 class Timer:

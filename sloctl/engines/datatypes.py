@@ -17,6 +17,17 @@ NUMPY: dict[str, np.dtype[np.generic]] = {
     "FP64": np.dtype(np.float64),
 }
 
+# What TensorRT calls them in `DataType`.
+TENSORRT = {
+    "BOOL": "BOOL",
+    "UINT8": "UINT8",
+    "INT8": "INT8",
+    "INT32": "INT32",
+    "INT64": "INT64",
+    "HALF": "FP16",
+    "FLOAT": "FP32",
+}
+
 # What ONNX Runtime calls them in `NodeArg.type`.
 ONNX = {
     "tensor(bool)": "BOOL",

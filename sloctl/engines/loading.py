@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from sloctl.engines.base import Engine, EngineError, Tensor
+from sloctl.engines.formats import require_format
 from sloctl.engines.manifest import Manifest, check_outputs, read_manifest, sample_inputs, verify_file
 
 
@@ -25,12 +24,14 @@ def check_runtime(manifest: Manifest) -> str:
         return f"onnxruntime {onnxruntime.__version__}"
     from sloctl.engines import tensorrt
 
+    tensorrt.check_version(manifest.runtime_version, manifest.lean_runtime)
     return tensorrt.runtime_name()
 
 
 def check_model(folder: Path, manifest: Manifest, device: str) -> Path:
     """Level 3: whether the file is the measured one and fits the device; returns it. Raises EngineError."""
     path = verify_file(folder, manifest)
+    require_format(path, manifest.runtime)
     if (manifest.runtime == "tensorrt") != (device != "cpu"):
         raise EngineError(f"{path}: a model for {manifest.runtime} cannot run on device {device}")
     if manifest.compute_capability:
@@ -63,7 +64,7 @@ def sample(engine: Engine, manifest: Manifest) -> dict[str, Tensor]:
 
 
 def probe(engine: Engine, manifest: Manifest) -> None:
-    """Level 5: one dummy inference, finite and equal to its reference. Raises EngineError."""
+    """Level 5: one dummy inference, finite and equal to its reference. Raises ProbeError."""
     check_outputs(engine.infer(sample(engine, manifest)).outputs, manifest.probe)
 
 
@@ -78,12 +79,8 @@ def load_engine(folder: Path, *, device: str, threads: int, max_batch: int) -> t
 
 def cpu_name() -> str:
     """The processor's model name."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return "CPU"
-
-
-def is_finite(outputs: dict[str, Tensor]) -> bool:
-    """Whether every floating-point output is finite."""
-    return all(np.isfinite(value).all() for value in outputs.values() if value.dtype.kind == "f")
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "CPU")

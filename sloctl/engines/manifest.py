@@ -24,6 +24,10 @@ class ManifestError(EngineError):
     """A manifest, or the model file beside it, is missing or not what it should be."""
 
 
+class ProbeError(EngineError):
+    """A checked inference gave something else than its reference; the message says what differs."""
+
+
 class TensorEntry(Model):
     """An input or output: V2 datatype, shape with -1 for a free dimension; the first is the batch."""
 
@@ -95,13 +99,18 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Writes it whole or not at all."""
+    """Writes it whole or not at all. Raises OSError."""
     raw = manifest.model_dump(mode="json", by_alias=True, exclude_none=True)
     with tempfile.NamedTemporaryFile("w", dir=folder, prefix=NAME, delete=False) as file:
-        yaml.safe_dump(raw, file, sort_keys=False)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(file.name, folder / NAME)
+        try:
+            yaml.safe_dump(raw, file, sort_keys=False)
+            file.flush()
+            os.fsync(file.fileno())
+            os.chmod(file.name, 0o644)  # temporary files are for their owner only; the daemon may be another user
+            os.replace(file.name, folder / NAME)
+        except BaseException:
+            os.unlink(file.name)
+            raise
 
 
 def digest(path: Path) -> str:
@@ -142,16 +151,18 @@ def sample_inputs(inputs: list[TensorSpec], seed: int, batch: int = 1) -> dict[s
 
 
 def check_outputs(outputs: dict[str, Tensor], probe: Probe) -> None:
-    """Compares outputs with the reference. Raises EngineError that says what differs."""
+    """Compares outputs with the reference. Raises ProbeError that says what differs."""
     for name, wanted in probe.expected.items():
+        if name not in outputs:
+            raise ProbeError(f"there is no output {name}, only {', '.join(outputs)}")
         found = outputs[name].ravel().astype(np.float64)
         if not np.isfinite(found).all():
-            raise EngineError(f"output {name} is not finite")
+            raise ProbeError(f"output {name} is not finite")
         if found.size != len(wanted):
-            raise EngineError(f"output {name} has {found.size} values where the reference has {len(wanted)}")
+            raise ProbeError(f"output {name} has {found.size} values where the reference has {len(wanted)}")
         reference = np.asarray(wanted)
         scale = float(np.abs(reference).max(initial=0.0))
         allowed = probe.absolute_tolerance + probe.relative_tolerance * scale
         worst = float(np.abs(found - reference).max(initial=0.0))
         if worst > allowed or math.isnan(worst):
-            raise EngineError(f"output {name} is {worst:.3g} off its reference, more than the {allowed:.3g} allowed")
+            raise ProbeError(f"output {name} is {worst:.3g} off its reference, more than the {allowed:.3g} allowed")

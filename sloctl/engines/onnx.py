@@ -11,7 +11,7 @@ from sloctl.engines.base import EngineError, Execution, LayerTime, Tensor, Tenso
 from sloctl.engines.datatypes import ONNX
 from sloctl.engines.onnx_profiler import ProfilerProcess
 
-_QUIET = 3  # errors only; they come as exceptions too
+_QUIET = 4  # nothing short of fatal: errors come as exceptions
 _UNBOUNDED = 1 << 20
 
 

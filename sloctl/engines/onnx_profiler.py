@@ -14,10 +14,11 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import median
+from statistics import fmean
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -26,7 +27,8 @@ from sloctl.engines.base import EngineError, LayerTime, Tensor
 
 _LENGTH = struct.Struct("<Q")
 _PATIENCE = 30.0
-_RUNS = 3
+_RUNS = 8
+_BUDGET = 3.0  # seconds of runs, but always two
 _NICE = 19
 
 
@@ -39,7 +41,7 @@ class ProfilerProcess:
         self._lock = threading.Lock()
 
     def profile(self, inputs: Mapping[str, Tensor]) -> list[LayerTime]:
-        """Median time of each node over a few runs, in execution order. Raises EngineError."""
+        """Typical time of each node over a few runs, in execution order. Raises EngineError."""
         with self._lock:
             try:
                 return self._ask(inputs)
@@ -48,34 +50,35 @@ class ProfilerProcess:
                 raise EngineError(f"{self._model}: no layer profile: {error}") from None
 
     def _ask(self, inputs: Mapping[str, Tensor]) -> list[LayerTime]:
-        process = self._running()
-        if process.stdin is None or process.stdout is None:
-            raise EngineError("the helper has no pipes")
+        if any(value.dtype.hasobject for value in inputs.values()):
+            raise EngineError("a model with text inputs cannot be profiled")
         header = [{"name": n, "dtype": v.dtype.str, "shape": v.shape} for n, v in inputs.items()]
-        _write(process.stdin, json.dumps(header).encode())
+        exchange = _Exchange(self._running(), time.monotonic() + _PATIENCE)
+        exchange.write(json.dumps(header).encode())
         for value in inputs.values():
-            _write(process.stdin, value.tobytes())
-        process.stdin.flush()
-        if not select.select([process.stdout], [], [], _PATIENCE)[0]:
-            raise EngineError(f"the helper did not answer within {_PATIENCE:g} s")
-        answer = json.loads(_read(process.stdout))
+            exchange.write(value.tobytes())
+        answer = json.loads(exchange.read())
         if "error" in answer:
             raise EngineError(answer["error"])
         return [LayerTime(name, seconds) for name, seconds in answer["layers"]]
 
     def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._process.poll() is not None:
+        if self._process is not None and self._process.poll() is not None:
+            self._end()
+        if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "sloctl.engines.onnx_profiler", str(self._model)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,  # a Ctrl-C on the terminal is not for it: it ends when its input does
             )
         return self._process
 
     def _end(self) -> None:
         if self._process is not None:
             self._process.kill()
-            with self._process:  # closes the pipes and waits
+            with contextlib.suppress(BrokenPipeError), self._process:  # closes the pipes and waits
                 pass
             self._process = None
 
@@ -85,17 +88,55 @@ class ProfilerProcess:
             self._end()
 
 
-def _write(stream: BinaryIO | Any, body: bytes) -> None:
-    stream.write(_LENGTH.pack(len(body)))
-    stream.write(body)
+class _Exchange:
+    """Frames to and from the helper until a deadline (monotonic seconds), however slow or stuck it is."""
+
+    def __init__(self, process: subprocess.Popen[bytes], deadline: float) -> None:
+        if process.stdin is None or process.stdout is None:
+            raise EngineError("the helper has no pipes")
+        self._stdin, self._stdout = process.stdin.fileno(), process.stdout.fileno()
+        self._deadline = deadline
+        os.set_blocking(self._stdin, False)
+
+    def write(self, body: bytes) -> None:
+        """Sends one frame. Raises EngineError, OSError."""
+        rest = memoryview(_LENGTH.pack(len(body)) + body)
+        while rest:
+            self._wait(writing=True)
+            rest = rest[os.write(self._stdin, rest) :]
+
+    def read(self) -> bytes:
+        """Receives one frame. Raises EngineError."""
+        return self._exactly(_LENGTH.unpack(self._exactly(_LENGTH.size))[0])
+
+    def _exactly(self, size: int) -> bytes:
+        body = bytearray()
+        while len(body) < size:
+            self._wait(writing=False)
+            part = os.read(self._stdout, size - len(body))
+            if not part:
+                raise EngineError("the helper has ended")
+            body += part
+        return bytes(body)
+
+    def _wait(self, *, writing: bool) -> None:
+        # poll, not select: a busy server has more than 1024 descriptors.
+        ready = select.poll()
+        ready.register(self._stdin if writing else self._stdout, select.POLLOUT if writing else select.POLLIN)
+        if not ready.poll(max(self._deadline - time.monotonic(), 0) * 1e3):
+            raise EngineError(f"the helper did not answer within {_PATIENCE:g} s")
 
 
-def _read(stream: BinaryIO | Any) -> bytes:
+def _write(stream: BinaryIO, body: bytes) -> None:
+    stream.write(_LENGTH.pack(len(body)) + body)
+    stream.flush()
+
+
+def _read(stream: BinaryIO) -> bytes:
     length = stream.read(_LENGTH.size)
     if len(length) < _LENGTH.size:
-        raise EOFError("the other end has closed")
-    body: bytes = stream.read(_LENGTH.unpack(length)[0])
-    return body
+        raise EOFError
+    return stream.read(_LENGTH.unpack(length)[0])
 
 
 def _sample(model: str, inputs: dict[str, Tensor]) -> list[tuple[str, float]]:
@@ -108,7 +149,10 @@ def _sample(model: str, inputs: dict[str, Tensor]) -> list[tuple[str, float]]:
         made.enable_profiling = True
         made.profile_file_prefix = os.path.join(folder, "profile")
         session = ort.InferenceSession(model, made, ["CPUExecutionProvider"])
-        for _ in range(_RUNS + 1):
+        until = time.monotonic() + _BUDGET
+        for run in range(_RUNS + 1):
+            if run > 1 and time.monotonic() > until:
+                break
             session.run(None, inputs)
         events = json.loads(Path(session.end_profiling()).read_text())
     times: dict[str, list[float]] = defaultdict(list)
@@ -116,13 +160,21 @@ def _sample(model: str, inputs: dict[str, Tensor]) -> list[tuple[str, float]]:
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
             times[event["name"].removesuffix("_kernel_time")].append(event["dur"] / 1e6)
     # The first run of a session pays for its memory: leave it out.
-    return [(name, median(found[1:] or found)) for name, found in times.items()]
+    return [(name, _typical(found[1:] or found)) for name, found in times.items()]
+
+
+def _typical(seconds: list[float]) -> float:
+    """Mean of the middle half: finer than the profile's whole microseconds, and deaf to preemption."""
+    quarter = len(seconds) // 4
+    return fmean(sorted(seconds)[quarter : len(seconds) - quarter])
 
 
 def main() -> None:
     """The helper: answers samples until its input closes."""
     os.nice(_NICE)
-    model, stdin, stdout = sys.argv[1], sys.stdin.buffer, sys.stdout.buffer
+    model, stdin = sys.argv[1], sys.stdin.buffer
+    stdout = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not get between the frames
     with contextlib.suppress(EOFError, KeyboardInterrupt):
         while True:
             header = json.loads(_read(stdin))
@@ -134,7 +186,6 @@ def main() -> None:
             except Exception as error:
                 answer = {"error": str(error).splitlines()[0]}
             _write(stdout, json.dumps(answer).encode())
-            stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,223 @@
+# ruff: noqa: N802, N815  the names are those of CUDA and TensorRT
+"""CUDA and TensorRT at their boundary: device memory is host memory, and a plan is a little arithmetic.
+
+The fake keeps the books, so that tests can ask what was not freed and in which order things happened.
+"""
+
+import ctypes
+import enum
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+WEIGHTS = np.arange(12, dtype=np.float32).reshape(4, 3)
+
+
+class Status(enum.IntEnum):
+    cudaSuccess = 0
+    cudaErrorMemoryAllocation = 2
+    cudaErrorIllegalAddress = 700
+
+
+class Cuda(ModuleType):
+    """`cuda.bindings.runtime`, with one device."""
+
+    cudaError_t = Status
+    cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
+    cudaStreamNonBlocking = 1
+
+    def __init__(self) -> None:
+        super().__init__("runtime")
+        self.memory: dict[int, Any] = {}
+        self.handles: set[int] = set()
+        self.fails: dict[str, Status] = {}
+        self.sticky = False
+        self.next = 1000
+
+    def _do(self, name: str, *values: Any) -> tuple[Any, ...]:
+        if self.sticky:
+            return (Status.cudaErrorIllegalAddress, *(None for _ in values))
+        return (self.fails.get(name, Status.cudaSuccess), *values)
+
+    def _allocate(self, name: str, size: int) -> tuple[Any, ...]:
+        status, _ = self._do(name, None)
+        if status:
+            return status, None
+        block = ctypes.create_string_buffer(size)
+        self.memory[ctypes.addressof(block)] = block
+        return status, ctypes.addressof(block)
+
+    def _handle(self) -> int:
+        self.next += 1
+        self.handles.add(self.next)
+        return self.next
+
+    def cudaGetErrorString(self, status: Status) -> tuple[Status, bytes]:
+        return Status.cudaSuccess, status.name.encode()
+
+    def cudaGetDeviceCount(self) -> tuple[Any, ...]:
+        return self._do("GetDeviceCount", 1)
+
+    def cudaSetDevice(self, index: int) -> tuple[Any, ...]:
+        return self._do("SetDevice") if index == 0 else (Status.cudaErrorMemoryAllocation,)
+
+    def cudaGetDeviceProperties(self, index: int) -> tuple[Any, ...]:
+        uuid = SimpleNamespace(bytes=bytes(range(16)))
+        return Status.cudaSuccess, SimpleNamespace(name=b"Fake H1\0", major=9, minor=0, uuid=uuid)
+
+    def cudaDriverGetVersion(self) -> tuple[Any, ...]:
+        return self._do("DriverGetVersion", 13010)
+
+    def cudaMemGetInfo(self) -> tuple[Any, ...]:
+        used = sum(len(block) for block in self.memory.values())
+        return self._do("MemGetInfo", (1 << 30) - used, 1 << 30)
+
+    def cudaMalloc(self, size: int) -> tuple[Any, ...]:
+        return self._allocate("Malloc", size)
+
+    def cudaMallocHost(self, size: int) -> tuple[Any, ...]:
+        return self._allocate("MallocHost", size)
+
+    def cudaFree(self, address: int) -> tuple[Any, ...]:
+        del self.memory[address]
+        return self._do("Free")
+
+    cudaFreeHost = cudaFree
+
+    def cudaMemcpyAsync(self, to: int, source: int, size: int, kind: int, stream: int) -> tuple[Any, ...]:
+        assert stream in self.handles
+        ctypes.memmove(to, source, size)
+        return self._do("MemcpyAsync")
+
+    def cudaStreamCreateWithFlags(self, flags: int) -> tuple[Any, ...]:
+        return self._do("StreamCreateWithFlags", self._handle())
+
+    def cudaStreamSynchronize(self, stream: int) -> tuple[Any, ...]:
+        return self._do("StreamSynchronize")
+
+    def cudaEventCreate(self) -> tuple[Any, ...]:
+        return self._do("EventCreate", self._handle())
+
+    def cudaEventRecord(self, event: int, stream: int) -> tuple[Any, ...]:
+        return self._do("EventRecord")
+
+    def cudaEventElapsedTime(self, start: int, end: int) -> tuple[Any, ...]:
+        return self._do("EventElapsedTime", 0.25)
+
+    def cudaEventDestroy(self, handle: int) -> tuple[Any, ...]:
+        self.handles.remove(handle)
+        return self._do("EventDestroy")
+
+    cudaStreamDestroy = cudaEventDestroy
+
+
+class Context:
+    """`y = x @ WEIGHTS` on the addresses it was given."""
+
+    def __init__(self, cuda: Cuda) -> None:
+        self.cuda = cuda
+        self.addresses: dict[str, int] = {}
+        self.rows = 0
+        self.profiler: Any = None
+        self.enqueue_emits_profile = True
+        self.launched = False
+
+    def set_tensor_address(self, name: str, address: int) -> bool:
+        self.addresses[name] = address
+        return True
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        if not 1 <= shape[0] <= 8:
+            return False
+        self.rows = shape[0]
+        return True
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return (self.rows, 4) if name == "x" else (self.rows, 3)
+
+    def execute_async_v3(self, stream: int) -> bool:
+        if stream not in self.cuda.handles:
+            return False
+        x = _floats(self.addresses["x"], self.rows * 4).reshape(-1, 4)
+        _floats(self.addresses["y"], self.rows * 3)[:] = (x @ WEIGHTS).ravel()
+        self.launched = True
+        return True
+
+    def report_to_profiler(self) -> bool:
+        if self.profiler is None or self.enqueue_emits_profile or not self.launched:
+            return False
+        self.profiler.report_layer_time("conv + relu", 0.5)
+        self.profiler.report_layer_time("gemm", 0.25)
+        return True
+
+
+def _floats(address: int, count: int) -> Any:
+    return np.frombuffer((ctypes.c_char * (count * 4)).from_address(address), np.float32)
+
+
+class Engine:
+    num_io_tensors = 2
+
+    def __init__(self, trt: "TensorRT") -> None:
+        self.trt = trt
+        self.contexts = 0
+
+    def get_tensor_name(self, index: int) -> str:
+        return ("x", "y")[index]
+
+    def get_tensor_dtype(self, name: str) -> Any:
+        return SimpleNamespace(name=self.trt.kind)
+
+    def get_tensor_mode(self, name: str) -> int:
+        return self.trt.TensorIOMode.INPUT if name == "x" else self.trt.TensorIOMode.OUTPUT
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return (-1, 4) if name == "x" else (-1, 3)
+
+    def get_tensor_profile_shape(self, name: str, profile: int) -> list[tuple[int, ...]]:
+        assert profile == 0
+        return [(1, 4), (4, 4), (8, 4)]
+
+    def create_execution_context(self) -> Context | None:
+        self.contexts += 1
+        return Context(self.trt.cuda) if self.contexts == 1 else None  # as a plan of 8.6
+
+
+class TensorRT(ModuleType):
+    """`tensorrt_lean_bindings`."""
+
+    TensorIOMode = SimpleNamespace(INPUT=1, OUTPUT=2)
+
+    class ILogger:
+        ERROR, INTERNAL_ERROR, WARNING = "ERROR", "INTERNAL_ERROR", "WARNING"
+
+    class IProfiler:
+        pass
+
+    def __init__(self, cuda: Cuda, version: str = "10.16.1.11") -> None:
+        super().__init__("tensorrt_lean_bindings")
+        self.__version__ = version
+        self.cuda = cuda
+        self.kind = "FLOAT"
+        self.loaded: list[str] = []
+
+    def Runtime(self, logger: Any) -> "Runtime":
+        return Runtime(self, logger)
+
+
+class Runtime:
+    def __init__(self, trt: TensorRT, logger: Any) -> None:
+        self.trt, self.logger = trt, logger
+        self.engine_host_code_allowed = False
+
+    def load_runtime(self, path: str) -> "Runtime":
+        assert self.engine_host_code_allowed
+        self.trt.loaded.append(path)
+        return self
+
+    def deserialize_cuda_engine(self, plan: bytes) -> Engine | None:
+        if not plan.startswith(b"ftrt"):
+            self.logger.log("ERROR", "magic tag does not match")
+            return None
+        return Engine(self.trt)
