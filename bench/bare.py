@@ -15,6 +15,8 @@ import uvicorn
 
 
 class Input(msgspec.Struct):
+    """An input, as far as this bench sends it."""
+
     name: str
     shape: list[int]
     datatype: str
@@ -22,6 +24,8 @@ class Input(msgspec.Struct):
 
 
 class Request(msgspec.Struct):
+    """A request."""
+
     inputs: list[Input]
 
 
@@ -39,7 +43,7 @@ def application(model: str) -> Any:
         for index, (_, future) in enumerate(batch):
             future.set_result(out[index : index + 1])
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
         body = (await receive())["body"]
         given = decode(body).inputs[0]
         future = asyncio.get_running_loop().create_future()

@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,15 @@ PATH = "/v2/models/tiny/infer"
 LUA = """wrk.method="POST"; wrk.headers["Content-Type"]="application/json"
 wrk.body='{"inputs":[{"name":"x","shape":[1,16],"datatype":"FP32","data":[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15]}]}'
 """
-Row = tuple[float, str, str]  # requests/s, p50, p99
+Row = tuple[float, str, str, float]  # requests/s, p50, p99, seconds of processor time a request
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server."""
+
+    port: int
+    pid: int
 
 
 def make_model(folder: Path) -> Path:
@@ -55,7 +64,7 @@ def make_model(folder: Path) -> Path:
 
 
 @contextmanager
-def data_plane(root: Path) -> Iterator[int]:
+def data_plane(root: Path) -> Iterator[Server]:
     raw = {
         "apiVersion": "sloctl/v1",
         "kind": "Daemon",
@@ -69,24 +78,24 @@ def data_plane(root: Path) -> Iterator[int]:
         descriptors = {"runtime": config, "board": board.fd, "http": sock.fileno()}
         flags = [word for name, fd in descriptors.items() for word in (f"--{name}-fd", str(fd))]
         command = [sys.executable, "-m", "sloctl.serving", *flags]
-        with running(command, list(descriptors.values())):
-            yield sock.getsockname()[1]
+        with running(command, list(descriptors.values())) as pid:
+            yield Server(sock.getsockname()[1], pid)
 
 
 @contextmanager
-def bare(model: Path) -> Iterator[int]:
+def bare(model: Path) -> Iterator[Server]:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port: int = sock.getsockname()[1]
-    with running([sys.executable, "-m", "bench.bare", str(model), str(port)], []):
-        yield port
+    with running([sys.executable, "-m", "bench.bare", str(model), str(port)], []) as pid:
+        yield Server(port, pid)
 
 
 @contextmanager
-def running(command: list[str], descriptors: list[int]) -> Iterator[None]:
+def running(command: list[str], descriptors: list[int]) -> Iterator[int]:
     environment = {**os.environ, "SLOCTL_LOG": "error,json"}
     process = subprocess.Popen(command, pass_fds=descriptors, env=environment)
     try:
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait(20)
@@ -104,15 +113,24 @@ def wait_until_up(port: int) -> None:
     raise SystemExit("the server did not come up within 30 s")
 
 
-def wrk(port: int, script: Path, seconds: float) -> Row:
+def processor_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def wrk(server: Server, script: Path, seconds: float) -> Row:
+    begin = processor_seconds(server.pid)
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--latency", "-s", str(script)]
     out = subprocess.run(
-        [*command, f"http://127.0.0.1:{port}{PATH}"], capture_output=True, text=True, check=True
+        [*command, f"http://127.0.0.1:{server.port}{PATH}"], capture_output=True, text=True, check=True
     ).stdout
     if "Non-2xx" in out:
         raise SystemExit(f"some requests failed:\n{out}")
-    rate, p50, p99 = (re.findall(rf"{word}\s+(\S+)", out)[0] for word in ("Requests/sec:", "50%", "99%"))
-    return float(rate), p50, p99
+    rate, p50, p99 = (
+        re.findall(rf"^ *{word} +(\S+)$", out, re.MULTILINE)[0] for word in ("Requests/sec:", "50%", "99%")
+    )
+    requests = int(re.findall(r"(\d+) requests in", out)[0])
+    return float(rate), p50, p99, (processor_seconds(server.pid) - begin) / requests
 
 
 def direct(model: Path) -> float:
@@ -131,26 +149,27 @@ def rate(call: Callable[[], object], calls: int = 20_000) -> float:
 def main() -> None:
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is needed: apt-get install wrk")
-    with tempfile.TemporaryDirectory() as name:
-        root = Path(name)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
         model = make_model(root / "repository" / "tiny" / "fp32")
         script = root / "post.lua"
         script.write_text(LUA)
         rows: dict[str, list[Row]] = {"data plane": [], "bare ASGI": []}
         with data_plane(root) as own, bare(model) as other:
-            ports = {"data plane": own, "bare ASGI": other}
-            for port in ports.values():
-                wait_until_up(port)
-                wrk(port, script, 1)
+            servers = {"data plane": own, "bare ASGI": other}
+            for server in servers.values():
+                wait_until_up(server.port)
+                wrk(server, script, 1)
             for _ in range(ROUNDS):
-                for server, port in ports.items():
-                    rows[server].append(wrk(port, script, SECONDS))
+                for name, server in servers.items():
+                    rows[name].append(wrk(server, script, SECONDS))
         calls = direct(model)
-    best = {server: max(found) for server, found in rows.items()}
+    best = {name: max(found) for name, found in rows.items()}
     print(f"tiny model, JSON, {CONNECTIONS} connections, best of {ROUNDS} rounds of {SECONDS:g} s\n")
-    print(f"{'':12}{'requests/s':>12}{'p50':>10}{'p99':>10}{'of bare':>10}")
-    for server, (requests, p50, p99) in best.items():
-        print(f"{server:12}{requests:12,.0f}{p50:>10}{p99:>10}{requests / best['bare ASGI'][0]:10.0%}")
+    print(f"{'':12}{'requests/s':>12}{'p50':>10}{'p99':>10}{'of bare':>10}{'CPU each':>12}")
+    for name, (requests, p50, p99, cpu) in best.items():
+        share = requests / best["bare ASGI"][0]
+        print(f"{name:12}{requests:12,.0f}{p50:>10}{p99:>10}{share:10.0%}{cpu * 1e6:9.1f} µs")
     print(f"{'direct calls':12}{calls:12,.0f}")
 
 

@@ -62,6 +62,7 @@ class DataPlane:
         outcome = "error"
         try:
             self._open_for_requests()
+            model.require()
             envelope, tail = parse(body, json_length)
             if envelope.parameters:
                 priority = self._classes.index(whole(envelope.parameters, "priority"))
@@ -195,7 +196,7 @@ class DataPlane:
     def _need_loaded(self, model: ModelService) -> None:
         if model.serving is None:
             self._open_for_requests()
-            raise unavailable("no_variant", f"no variant of model {model.name!r} could be loaded", 5.0)
+            model.require()
 
 
 def _described(spec: TensorSpec) -> dict[str, Any]:

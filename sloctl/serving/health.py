@@ -65,8 +65,9 @@ class VariantHealth:
 
     @property
     def trouble(self) -> str:
-        """The first level that does not stand, with its message; empty if all do."""
-        for level, state in self.states.items():
-            if not state.serves:
-                return f"{level}: {self._cells[level].read().message or 'not reached yet'}"
-        return ""
+        """What is in the way of readiness: a level that fails, else the first not reached; empty if none is."""
+        bad = [level for level, state in self.states.items() if not state.serves]
+        if not bad:
+            return ""
+        level = next((level for level in bad if self.states[level] is LevelState.FAILING), bad[0])
+        return f"{level}: {self._cells[level].read().message}"

@@ -63,6 +63,7 @@ class ModelService:
         self.inputs = ModelInputs({}, (), config.max_batch, free=False)
         self.everything = Wanted(())
         self.inflight = 0
+        self.inline_below = _INLINE
         self.last_answer = 0.0  # Unix time
         self._loop = loop
         self._clock = clock
@@ -81,6 +82,12 @@ class ModelService:
         self._sequence = self._first_sequence()
         self._apply(self._control.read())
 
+    def require(self) -> Variant:
+        """The serving variant. Raises RequestError (503) where none came up."""
+        if self.serving is None:
+            raise unavailable("no_variant", f"no variant of model {self.name!r} could be loaded", 5.0)
+        return self.serving
+
     # Admission
 
     def admit(self, now: float, priority: int, deadline: float) -> int:
@@ -88,9 +95,7 @@ class ModelService:
         word = self._control.read()
         if word is not self._word:
             self._apply(word)
-        serving = self.serving
-        if serving is None:
-            raise unavailable("no_variant", f"no variant of model {self.name!r} could be loaded", 5.0)
+        serving = self.require()
         ahead = self._batcher.rows + self._lane.rows
         wait = ahead * serving.cost.seconds_per_row + serving.cost.one
         token = self._gate.admit(now, priority, deadline, self._batcher.length, self.inflight, wait)
@@ -168,7 +173,7 @@ class ModelService:
         inputs = [pending.inputs for pending in batch]
         seconds = variant.cost.predict(rows)
         call = partial(execute, variant.loaded.engine, inputs, rows, not self.config.allow_nonfinite)
-        if seconds < _INLINE and not self.switch.faults:
+        if seconds < self.inline_below and not self.switch.faults:
             self._finish(batch, rows, variant, call())
             return
         limit = max(self._hang_after, _PATIENCE * seconds)

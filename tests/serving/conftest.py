@@ -1,0 +1,225 @@
+"""A fake engine, and a data plane around it that needs no process, no socket and no model file."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sloctl.admission.classes import PriorityClasses
+from sloctl.board import Board, Phase
+from sloctl.config.daemon import DaemonConfig, ModelConfig
+from sloctl.config.runtime import Runtime
+from sloctl.engines.base import EngineError, Execution, LayerTime, Tensor, TensorSpec
+from sloctl.serving.dataplane import DataPlane
+from sloctl.serving.http import HttpApp
+from sloctl.serving.loader import Hosted, Loader
+from sloctl.serving.model import ModelService
+from sloctl.serving.worker import EngineThread
+
+X = TensorSpec("x", "FP32", (-1, 4))
+Y = TensorSpec("y", "FP32", (-1, 4))
+
+
+class FakeEngine:
+    """Gives `factor` times its input. Set `fail` or `bad`, or clear `go` to make runs hang."""
+
+    def __init__(
+        self, factor: float = 2.0, inputs: Sequence[TensorSpec] = (X,), outputs: Sequence[TensorSpec] = (Y,)
+    ) -> None:
+        self.factor = factor
+        self.inputs = inputs
+        self.outputs = outputs
+        self.max_batch = 8
+        self.runtime = "fake 1.0"
+        self.memory_bytes = 1000
+        self.batches: list[int] = []
+        self.fail: str | None = None
+        self.bad = False
+        self.context = 0
+        self.go = threading.Event()
+        self.go.set()
+        self.profiled: list[Mapping[str, Tensor]] = []
+
+    def infer(self, inputs: Mapping[str, Tensor]) -> Execution:
+        self.go.wait(10)
+        first = next(iter(inputs.values()))
+        self.batches.append(len(first))
+        if self.fail is not None:
+            raise EngineError(self.fail)
+        out = first * self.factor
+        # A row that starts with 13 is unlucky: its output is not finite.
+        out = np.where((first[:, :1] == 13) | self.bad, np.float32(np.nan), out)
+        return Execution({"y": out.astype(np.float32)}, 1e-5, 1e-6, self.context)
+
+    def profile(self, inputs: Mapping[str, Tensor]) -> Sequence[LayerTime]:
+        self.profiled.append(inputs)
+        return [LayerTime("matmul", 3e-6), LayerTime("relu", 1e-6)]
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class FakeHosting:
+    """Hands out fake engines; `broken` maps (variant, level) to the message with which that level fails."""
+
+    engines: dict[str, FakeEngine]
+    broken: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def check_device(self) -> str:
+        return self._check("", "device")
+
+    def check_runtime(self, folder: Path) -> str:
+        return self._check(folder.name, "runtime")
+
+    def check_model(self, folder: Path) -> str:
+        return self._check(folder.name, "model")
+
+    def load(self, folder: Path, config: ModelConfig) -> Hosted:
+        self._check(folder.name, "context")
+        sample: dict[str, Tensor] = {"x": np.ones((1, 4), np.float32)}
+
+        def probe(engine: Any) -> None:
+            self._check(folder.name, "inference")
+            if not np.isfinite(engine.infer(sample).outputs["y"]).all():
+                raise EngineError("the probe's output is not finite")
+
+        return Hosted(self.engines[folder.name], probe, sample, 0.9)
+
+    def _check(self, variant: str, level: str) -> str:
+        if (variant, level) in self.broken:
+            raise EngineError(self.broken[variant, level])
+        return f"fake {level}"
+
+
+@dataclass
+class Bench:
+    """A data plane with the model `m` in the variants fp32 (times 2) and int8 (times 3)."""
+
+    board: Board
+    plane: DataPlane
+    model: ModelService
+    app: HttpApp
+    hosting: FakeHosting
+    loader: Loader
+
+    @property
+    def engines(self) -> dict[str, FakeEngine]:
+        return self.hosting.engines
+
+    async def load(self) -> None:
+        await self.loader.load(self.model)
+        self.plane.phase = Phase.RUNNING
+
+    def in_threads(self) -> None:
+        """Makes every batch look too long for the loop."""
+        self.model.inline_below = 0.0
+
+    async def call(self, *args: Any, **more: Any) -> Any:
+        return await call(self.app, *args, **more)
+
+    async def infer(self, *rows: float, **extra: Any) -> Any:
+        """One request; each row is four times the same number."""
+        data = [value for row in rows for value in [row] * 4]
+        body = {"inputs": [{"name": "x", "shape": [len(rows), 4], "datatype": "FP32", "data": data}], **extra}
+        return await self.call("POST", "/v2/models/m/infer", json.dumps(body).encode())
+
+    def word(self, **changes: Any) -> None:
+        """Writes the control word as the control plane would."""
+        cell = self.board.control("m")
+        cell.write(replace(cell.read(), **changes))
+
+    def scalar(self, metric: Any, *labels: str) -> float:
+        return self.board.snapshot().scalar(metric, *labels)
+
+    def count(self, metric: Any, *labels: str) -> int:
+        return int(self.board.snapshot().counts(metric, *labels).sum())
+
+
+Make = Callable[..., Bench]
+
+
+def runtime(tmp: Path, **model: Any) -> Runtime:
+    raw = {
+        "apiVersion": "sloctl/v1",
+        "kind": "Daemon",
+        "faultInjection": True,
+        "models": [{"name": "m", "variants": ["fp32", "int8"], **model}],
+    }
+    return Runtime.resolve(DaemonConfig.model_validate(raw), tmp / "sloctl.yaml", (0.025,))
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Makes benches inside a running loop."""
+    made: list[Bench] = []
+
+    def build(max_body: int = 1 << 20, hang_after: float = 0.05, **model: Any) -> Bench:
+        resolved = runtime(tmp_path, **model)
+        board = Board.create(resolved.topology)
+        loop = asyncio.get_running_loop()
+        config = resolved.daemon.models[0]
+        service = ModelService(config, board, loop, hang_after, fault_injection=True)
+        classes = PriorityClasses.of(resolved.daemon.priorities, resolved.daemon.default_priority)
+        plane = DataPlane(board, {"m": service}, classes)
+        hosting = FakeHosting({"fp32": FakeEngine(2.0), "int8": FakeEngine(3.0)})
+        loader = Loader(hosting, tmp_path, EngineThread("loader", loop))
+        made.append(Bench(board, plane, service, HttpApp(plane, max_body), hosting, loader))
+        return made[-1]
+
+    yield build
+    for bench in made:
+        for engine in bench.engines.values():
+            engine.go.set()
+        bench.model.close()
+
+
+@pytest.fixture
+async def bench(make: Make) -> Bench:
+    """A loaded bench."""
+    built = make()
+    await built.load()
+    return built
+
+
+@dataclass
+class Response:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+async def call(
+    app: HttpApp,
+    method: str,
+    path: str,
+    body: bytes | Sequence[bytes] = b"",
+    headers: Mapping[str, str] | None = None,
+    hang_up: bool = False,
+) -> Response | None:
+    """One request against the ASGI callable; None if it did not answer."""
+    parts = [body] if isinstance(body, bytes) else list(body)
+    messages = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
+    messages[-1]["more_body"] = hang_up
+    if hang_up:
+        messages.append({"type": "http.disconnect"})
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    raw = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
+    await app({"type": "http", "method": method, "path": path, "headers": raw}, receive, send)
+    if not sent:
+        return None
+    got = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return Response(sent[0]["status"], got, sent[1]["body"])

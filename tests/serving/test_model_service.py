@@ -1,0 +1,437 @@
+"""A model with a fake engine: batches, switches, faults, health. Engine threads run; nothing sleeps for long."""
+
+import asyncio
+import json
+import math
+import time
+
+import pytest
+
+from sloctl.board import BreakerCommand, Fault, LevelState
+from sloctl.config.daemon import HealthConfig
+from sloctl.serving.prober import Prober
+from sloctl.serving.profiling import Profiler
+from sloctl.serving.worker import EngineThread
+from sloctl.telemetry import catalogue as c
+
+INLINE, THREADS = "on the loop", "in threads"
+
+
+@pytest.fixture(params=[INLINE, THREADS])
+async def either(request, bench):
+    """A bench whose batches run on the loop, and one whose batches run in engine threads."""
+    if request.param == THREADS:
+        bench.in_threads()
+    return bench
+
+
+def values(response) -> list[float]:
+    return json.loads(response.body)["outputs"][0]["data"]
+
+
+async def until(condition, patience: float = 5.0) -> None:
+    end = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        await asyncio.sleep(0.002)
+
+
+async def test_requests_that_arrive_together_share_a_batch_and_get_their_own_rows(either):
+    engine = either.engines["fp32"]
+    engine.batches.clear()
+    responses = await asyncio.gather(*[either.infer(*[n] * (n % 3 + 1)) for n in range(6)])
+    for n, response in enumerate(responses):
+        assert values(response) == [2.0 * n] * 4 * (n % 3 + 1)
+    assert engine.batches == [7, 5], "1 + 2 + 3 + 1 rows, and the next 2 would not fit into 8"
+    assert either.scalar(c.EXECUTED_REQUESTS, "m") == 6
+    assert either.scalar(c.BATCHED_REQUESTS, "m") == 6
+    assert either.scalar(c.INFERENCES, "m", "fp32") == 12
+    assert either.count(c.BATCH_SIZE, "m", "fp32") == len(engine.batches)
+    assert either.count(c.QUEUE_DURATION, "m") == 6
+    assert either.count(c.REQUEST_DURATION, "m", "fp32") == 6
+    assert either.count(c.ENGINE_DURATION, "m", "fp32") == either.count(c.ENQUEUE_DURATION, "m", "fp32") == 2
+    assert either.scalar(c.REQUESTS, "m", "normal", "ok") == 6
+    assert either.model.inflight == 0
+
+
+async def test_a_batch_wait_gathers_requests_and_a_full_batch_does_not_wait(make):
+    bench = make(batchWait="1s", maxBatch=2)
+    await bench.load()
+    engine = bench.engines["fp32"]
+    engine.batches.clear()
+    begin = time.monotonic()
+    first = asyncio.create_task(bench.infer(1))
+    await asyncio.sleep(0.01)
+    assert engine.batches == []
+    await asyncio.gather(first, bench.infer(2))
+    assert engine.batches == [2]
+    assert time.monotonic() - begin < 0.9
+
+
+async def test_a_switch_takes_effect_at_the_next_batch_and_loses_nothing(either):
+    assert values(await either.infer(1)) == [2.0] * 4
+    either.word(variant=1)
+    response = await either.infer(1)
+    assert (response.headers["sloctl-variant"], values(response)) == ("int8", [3.0] * 4)
+    assert either.scalar(c.VARIANT_SWITCHES, "m") == 1
+    assert either.scalar(c.CONTEXT_SWITCHES, "m") == 1
+    assert either.scalar(c.SERVING_VARIANT, "m", "fp32") == 0
+    assert either.scalar(c.SERVING_VARIANT, "m", "int8") == 1
+
+
+async def test_what_is_in_flight_during_a_switch_is_answered_by_the_old_variant(bench):
+    bench.in_threads()
+    bench.engines["fp32"].go.clear()
+    running = asyncio.create_task(bench.infer(1))
+    await until(lambda: bench.model._lane.job is not None)
+    bench.word(variant=1)
+    waiting = asyncio.create_task(bench.infer(1))
+    await asyncio.sleep(0.005)
+    bench.engines["fp32"].go.set()
+    assert (await running).headers["sloctl-variant"] == "fp32"
+    assert (await waiting).headers["sloctl-variant"] == "int8"
+
+
+@pytest.mark.parametrize("variant", [-1, 2, 99])
+async def test_a_word_that_names_no_variant_changes_nothing(bench, variant):
+    bench.word(variant=variant)
+    assert (await bench.infer(1)).headers["sloctl-variant"] == "fp32"
+
+
+async def test_a_higher_class_overtakes_a_lower_one_in_the_queue(bench):
+    bench.in_threads()
+    bench.engines["fp32"].go.clear()
+    order = []
+
+    async def ask(priority, rows):
+        await bench.infer(*[1] * rows, parameters={"priority": priority})
+        order.append(priority)
+
+    tasks = [asyncio.create_task(ask(2, 8))]
+    await until(lambda: bench.model._lane.job is not None)
+    tasks += [asyncio.create_task(ask(p, 8)) for p in (3, 2, 1)]
+    await until(lambda: bench.model._batcher.length == 3)
+    bench.engines["fp32"].go.set()
+    await asyncio.gather(*tasks)
+    assert order == [2, 1, 2, 3]
+    assert bench.scalar(c.REQUESTS, "m", "high", "ok") == 1
+    assert bench.scalar(c.REQUESTS, "m", "low", "ok") == 1
+
+
+async def test_an_engine_that_fails_fails_its_batch_and_is_counted(either):
+    either.engines["fp32"].fail = "CUDA error 700"
+    response = await either.infer(1)
+    assert response.status == 500
+    assert json.loads(response.body) == {
+        "error": "the engine failed: CUDA error 700",
+        "reason": "engine_error",
+    }
+    assert either.scalar(c.ENGINE_ERRORS, "m", "fp32") == 1
+    assert either.scalar(c.REQUESTS, "m", "normal", "error") == 1
+    either.engines["fp32"].fail = None
+    assert (await either.infer(1)).status == 200
+
+
+async def test_only_the_requests_whose_outputs_are_not_finite_fail(either):
+    good, bad = await asyncio.gather(either.infer(1, 2), either.infer(13))
+    assert (good.status, bad.status) == (200, 500)
+    assert json.loads(bad.body)["reason"] == "nonfinite"
+    assert either.scalar(c.NONFINITE, "m", "fp32") == 1
+    assert either.scalar(c.INFERENCES, "m", "fp32") == 2
+
+
+async def test_a_model_may_be_allowed_to_give_non_finite_outputs(make):
+    bench = make(allowNonfinite=True)
+    await bench.load()
+    assert values(await bench.infer(13)) == [None] * 4
+
+
+async def test_the_breaker_opens_after_failures_and_closes_after_good_probes(make):
+    breaker = {
+        "minimumNumberOfCalls": 4,
+        "slidingWindowSize": 4,
+        "waitDurationInOpenState": "20ms",
+        "permittedNumberOfCallsInHalfOpenState": 2,
+    }
+    bench = make(breaker=breaker)
+    await bench.load()
+    bench.engines["fp32"].fail = "broken"
+    statuses = [(await bench.infer(1)).status for _ in range(5)]
+    assert statuses == [500] * 4 + [503]
+    assert bench.scalar(c.BREAKER_STATE, "m", "open") == 1
+    assert bench.scalar(c.REQUESTS, "m", "normal", "breaker_open") == 1
+    bench.engines["fp32"].fail = None
+    await asyncio.sleep(0.03)
+    bench.model.tick()
+    assert bench.scalar(c.BREAKER_STATE, "m", "half_open") == 1
+    assert [(await bench.infer(1)).status for _ in range(2)] == [200, 200]
+    assert bench.scalar(c.BREAKER_STATE, "m", "closed") == 1
+    for state in ("open", "half_open", "closed"):
+        assert bench.scalar(c.BREAKER_TRANSITIONS, "m", state) == 1
+
+
+async def test_the_clients_mistakes_do_not_trip_the_breaker(make):
+    bench = make(breaker={"minimumNumberOfCalls": 2, "slidingWindowSize": 2})
+    await bench.load()
+    for _ in range(5):
+        await bench.call("POST", "/v2/models/m/infer", b'{"inputs":[]}')
+    assert bench.scalar(c.BREAKER_STATE, "m", "closed") == 1
+
+
+async def test_the_control_word_trips_sheds_and_limits(bench):
+    bench.word(breaker=BreakerCommand.FORCE_OPEN, breaker_sequence=1)
+    refused = await bench.infer(1)
+    assert (refused.status, json.loads(refused.body)["reason"]) == (503, "breaker_open")
+    assert int(refused.headers["retry-after"]) >= 1
+    bench.word(breaker=BreakerCommand.AUTO, breaker_sequence=2)
+    assert (await bench.infer(1)).status == 200
+    bench.word(admit=(1.0, 0.5, 0.0))
+    statuses = [(await bench.infer(1)).status for _ in range(4)]
+    assert sorted(statuses) == [200, 200, 503, 503]
+    assert (await bench.infer(1, parameters={"priority": 3})).status == 503
+    assert (await bench.infer(1, parameters={"priority": 1})).status == 200
+    assert bench.scalar(c.REQUESTS, "m", "normal", "shed") == 2
+    assert bench.scalar(c.REQUESTS, "m", "low", "shed") == 1
+
+
+async def test_a_full_queue_refuses_at_once(make):
+    bench = make(maxQueue=2, maxBatch=1)
+    await bench.load()
+    bench.in_threads()
+    bench.engines["fp32"].go.clear()
+    tasks = [asyncio.create_task(bench.infer(1))]
+    await until(lambda: bench.model._lane.job is not None)
+    tasks += [asyncio.create_task(bench.infer(1)) for _ in range(2)]
+    await until(lambda: bench.model._batcher.length == 2)
+    refused = await bench.infer(1)
+    assert json.loads(refused.body)["reason"] == "overloaded"
+    bench.model.tick()
+    assert bench.scalar(c.QUEUE_LENGTH, "m") == 2
+    assert bench.scalar(c.INFLIGHT, "m") == 3
+    bench.engines["fp32"].go.set()
+    assert [r.status for r in await asyncio.gather(*tasks)] == [200] * 3
+
+
+async def test_a_request_that_expires_in_the_queue_never_reaches_the_engine(bench):
+    bench.in_threads()
+    engine = bench.engines["fp32"]
+    engine.go.clear()
+    first = asyncio.create_task(bench.infer(1))
+    await until(lambda: bench.model._lane.job is not None)
+    ran = len(engine.batches)
+    late = asyncio.create_task(bench.infer(1, parameters={"timeout": 1000}))
+    await until(lambda: bench.model._batcher.length == 1)
+    await asyncio.sleep(0.005)
+    bench.model.tick()
+    response = await late
+    assert (response.status, json.loads(response.body)["reason"]) == (503, "deadline")
+    engine.go.set()
+    assert (await first).status == 200
+    assert len(engine.batches) == ran + 1
+    assert bench.scalar(c.REQUESTS, "m", "normal", "deadline") == 1
+
+
+async def test_a_request_that_cannot_be_done_in_time_is_refused_at_the_door(bench):
+    bench.in_threads()
+    for variant in bench.model.variants:
+        variant.cost._correct(1e6)
+    response = await bench.infer(1, parameters={"timeout": 10})
+    assert (response.status, json.loads(response.body)["reason"]) == (503, "deadline")
+
+
+async def test_a_cancelled_request_gives_everything_back(bench):
+    bench.in_threads()
+    bench.engines["fp32"].go.clear()
+    tasks = [asyncio.create_task(bench.infer(1))]
+    await until(lambda: bench.model._lane.job is not None)
+    tasks.append(asyncio.create_task(bench.infer(1)))
+    await until(lambda: bench.model._batcher.length == 1)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert bench.model.inflight == 0
+    bench.engines["fp32"].go.set()
+    await until(lambda: bench.model._lane.job is None and bench.model._batcher.length == 0)
+    assert bench.scalar(c.REQUESTS, "m", "normal", "cancelled") == 2
+    assert (await bench.infer(1)).status == 200
+
+
+# Faults and hangs
+
+
+async def test_a_hung_run_is_given_up_and_the_other_variant_takes_over(bench):
+    bench.in_threads()
+    bench.word(faults=Fault.HANG)
+    bench.model.tick()
+    stuck = asyncio.create_task(bench.infer(1))
+    await until(lambda: bench.model._lane.job is not None)
+    await asyncio.sleep(0.06)
+    bench.model.tick()
+    response = await stuck
+    assert (response.status, json.loads(response.body)["reason"]) == (500, "engine_hangs")
+    assert not bench.model.ready or bench.model.serving.hung_since is None
+    assert (await bench.infer(1)).status == 500, "while it hangs requests fail at once"
+    bench.word(faults=Fault.NONE)
+    bench.model.tick()
+    await until(lambda: bench.model.serving.hung_since is None)
+    assert (await bench.infer(1)).status == 200
+
+
+async def test_a_switch_away_from_a_hung_variant_serves_again(bench):
+    bench.in_threads()
+    bench.engines["fp32"].go.clear()
+    stuck = asyncio.create_task(bench.infer(1))
+    await until(lambda: bench.model._lane.job is not None)
+    await asyncio.sleep(0.06)
+    bench.model.tick()
+    assert (await stuck).status == 500
+    bench.word(variant=1)
+    assert (await bench.infer(1)).headers["sloctl-variant"] == "int8"
+
+
+@pytest.mark.parametrize(("fault", "reason"), [(Fault.ERROR, "engine_error"), (Fault.NONFINITE, "nonfinite")])
+async def test_injected_faults_look_like_real_ones(bench, fault, reason):
+    bench.word(faults=fault)
+    assert json.loads((await bench.infer(1)).body)["reason"] == reason
+    bench.word(faults=Fault.NONE)
+    assert (await bench.infer(1)).status == 200
+
+
+async def test_faults_are_ignored_where_the_configuration_does_not_allow_them(bench):
+    bench.model.fault_injection = False
+    bench.word(faults=Fault.ERROR)
+    assert (await bench.infer(1)).status == 200
+
+
+# Loading
+
+
+@pytest.mark.parametrize("level", ["runtime", "model", "context", "inference"])
+async def test_a_variant_that_fails_says_at_which_level_and_the_other_serves(make, level):
+    bench = make()
+    bench.hosting.broken["fp32", level] = f"no {level} here"
+    await bench.load()
+    states = bench.model.variants[0].health.states
+    assert states[level] is LevelState.FAILING
+    passed = [name for name in c.HEALTH_LEVELS if states[name] is LevelState.PASSING]
+    assert passed == list(c.HEALTH_LEVELS[: c.HEALTH_LEVELS.index(level)])
+    assert bench.board.health("m", "fp32", level).read().message == f"no {level} here"
+    assert (await bench.infer(1)).headers["sloctl-variant"] == "int8"
+    assert (await bench.call("GET", "/v2/health/ready")).status == 200
+    assert bench.scalar(c.VARIANT_SWITCHES, "m") == 0
+
+
+async def test_without_any_variant_it_stays_up_and_says_why(make):
+    bench = make()
+    bench.hosting.broken["", "device"] = "no such device"
+    await bench.load()
+    for method, path in (("POST", "/v2/models/m/infer"), ("GET", "/v2/health/ready"), ("GET", "/v2/models/m")):
+        response = await bench.call(method, path, b"{}")
+        assert response.status == 503
+    ready = await bench.call("GET", "/v2/health/ready")
+    assert "no such device" in json.loads(ready.body)["error"]
+    index = json.loads((await bench.call("POST", "/v2/repository/index")).body)
+    assert (index[0]["state"], "no such device" in index[0]["reason"]) == ("UNAVAILABLE", True)
+
+
+async def test_a_variant_with_other_tensors_is_not_taken(make):
+    bench = make()
+    spec = bench.engines["int8"].outputs[0]
+    bench.engines["int8"].outputs = (type(spec)("y", "FP32", (-1, 5)),)
+    await bench.load()
+    assert bench.model.variants[1].loaded is None
+    bench.word(variant=1)
+    assert (await bench.infer(1)).headers["sloctl-variant"] == "fp32"
+
+
+async def test_capacity_memory_and_accuracy_are_on_the_board(bench):
+    assert bench.scalar(c.VARIANT_CAPACITY, "m", "fp32") > 1000
+    assert bench.scalar(c.VARIANT_MEMORY, "m", "fp32") == 1000
+    assert bench.scalar(c.VARIANT_ACCURACY, "m", "int8") == 0.9
+
+
+async def test_accuracy_is_unknown_until_a_manifest_says(make):
+    assert math.isnan(make().scalar(c.VARIANT_ACCURACY, "m", "fp32"))
+
+
+# Probes and profiles
+
+
+def prober(bench, timeout: float = 0.05) -> Prober:
+    config = HealthConfig.model_validate({"interval": "1s", "timeout": timeout})
+    return Prober(bench.model, config, bench.hosting.check_device)
+
+
+async def test_probes_miss_fail_and_recover(bench):
+    health = bench.model.variants[1].health
+    probes = prober(bench)
+    await probes.round()
+    assert bench.model.ready
+    bench.hosting.broken["int8", "inference"] = "off its reference"
+    await probes.round()
+    assert health.states["inference"] is LevelState.MISSED
+    await probes.round()
+    assert health.states["inference"] is LevelState.FAILING
+    assert bench.board.health("m", "int8", "inference").read().message == "off its reference"
+    assert bench.model.ready, "the serving variant is another one"
+    bench.word(variant=1)
+    await bench.infer(1)
+    assert (await bench.call("GET", "/v2/models/m/ready")).status == 503
+    bench.hosting.broken.clear()
+    await probes.round()
+    assert bench.model.ready
+    assert bench.scalar(c.PROBE_SECONDS, "m") > 0
+
+
+async def test_a_lost_device_fails_its_own_level(bench):
+    bench.hosting.broken["", "device"] = "GPU is lost"
+    for _ in range(2):
+        await prober(bench).round()
+    assert bench.model.variants[0].health.states["device"] is LevelState.FAILING
+    assert "GPU is lost" in json.loads((await bench.call("GET", "/v2/health/ready")).body)["error"]
+
+
+async def test_a_probe_of_a_hung_engine_fails_without_blocking_the_loop(bench):
+    bench.engines["fp32"].go.clear()
+    probing = asyncio.create_task(prober(bench).round())
+    turns = 0
+    while not probing.done():
+        bench.model.tick()
+        turns += 1
+        await asyncio.sleep(0.005)
+    assert turns > 5, "the loop turned meanwhile"
+    assert bench.model.variants[0].health.states["inference"] is LevelState.MISSED
+    assert bench.model.variants[1].health.states["inference"] is LevelState.PASSING, "the other was probed"
+    await prober(bench).round()
+    assert bench.model.variants[0].health.states["inference"] is LevelState.FAILING
+
+
+async def test_a_probe_that_gets_no_turn_for_load_is_no_miss(bench):
+    bench.in_threads()
+    for variant in bench.model.variants:
+        variant.last_success = time.monotonic()
+    bench.engines["fp32"].go.clear()
+    bench.model._hang_after = 60.0
+    running = asyncio.create_task(bench.infer(1))
+    await until(lambda: bench.model._lane.job is not None)
+    probing = asyncio.create_task(prober(bench, timeout=0.02).round())
+    while not probing.done():
+        bench.model.tick()
+        await asyncio.sleep(0.005)
+    assert bench.model.variants[0].health.states["inference"] is LevelState.PASSING
+    bench.engines["fp32"].go.set()
+    assert (await running).status == 200
+
+
+async def test_a_profile_takes_the_last_real_batch_and_lands_on_the_board(bench):
+    profiler = Profiler(EngineThread("profiler", asyncio.get_running_loop()))
+    variant = bench.model.variants[0]
+    await profiler.sample(variant)
+    await bench.infer(7, 7)
+    await profiler.sample(variant)
+    first, second = bench.engines["fp32"].profiled
+    assert first["x"].tolist() == [[1.0] * 4], "before any traffic, the manifest's probe"
+    assert second["x"].tolist() == [[7.0] * 4] * 2
+    layers = bench.board.snapshot().layers("m", "fp32")
+    assert [(name, value.count) for name, value in layers] == [("matmul", 2), ("relu", 2)]
+    assert bench.scalar(c.PROFILES, "m", "fp32") == 2
