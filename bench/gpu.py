@@ -138,9 +138,7 @@ async def play(serving: str, control: str, schedule: Schedule) -> list[Record]:
 
 def report(records: list[Record], schedule: Schedule, control: str) -> None:
     """Prints the tables."""
-    print(
-        "\n| phase | offered | good | late | refused | failed | p50 ms | p99 ms | served by |"
-    )
+    print("\n| phase | offered | good | late | refused | failed | p50 ms | p99 ms | served by |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for name, s in by_phase(records, schedule, OBJECTIVE).items():
         shares = ", ".join(f"{variant} {share:.0%}" for variant, share in s.variants.items())
