@@ -36,19 +36,28 @@ _T = TypeVar("_T", bound=Queued)
 class Batcher(Generic[_T]):
     """The queues of one model. Adding costs O(1), a batch O(requests that it looks at)."""
 
-    __slots__ = ("_queues", "length", "max_rows", "rows")
+    __slots__ = ("_queues", "_rows", "length", "max_rows", "rows")
 
     def __init__(self, classes: int, max_rows: int) -> None:
         self._queues: tuple[deque[_T], ...] = tuple(deque() for _ in range(classes))
         self.max_rows = max_rows
+        self._rows = [0] * classes
         self.length = 0  # requests that wait
         self.rows = 0  # rows that wait
+
+    def ahead(self, priority: int) -> tuple[int, int]:
+        """Requests and rows that go before a new request of this class: its own class and the higher ones."""
+        if not self.length:
+            return 0, 0
+        end = priority + 1
+        return sum(map(len, self._queues[:end])), sum(self._rows[:end])
 
     def add(self, request: _T) -> None:
         """Puts a request at the end of its class."""
         self._queues[request.priority].append(request)
         self.length += 1
         self.rows += request.rows
+        self._rows[request.priority] += request.rows
 
     def take(self, now: float) -> tuple[list[_T], list[_T]]:
         """The next batch (empty if nothing waits) and the requests that expired before it."""
@@ -60,6 +69,7 @@ class Batcher(Generic[_T]):
                 room = self._fill(queue, now, room, batch, expired)
         for request in (*batch, *expired):
             self.rows -= request.rows
+            self._rows[request.priority] -= request.rows
         self.length -= len(batch) + len(expired)
         return batch, expired
 
@@ -96,7 +106,8 @@ class Batcher(Generic[_T]):
             queue.clear()
             queue.extend(kept)
         self.length = sum(map(len, self._queues))
-        self.rows = sum(request.rows for queue in self._queues for request in queue)
+        self._rows = [sum(request.rows for request in queue) for queue in self._queues]
+        self.rows = sum(self._rows)
 
     def clear(self) -> list[_T]:
         """Takes everything out."""

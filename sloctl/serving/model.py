@@ -96,9 +96,10 @@ class ModelService:
         if word is not self._word:
             self._apply(word)
         serving = self.require()
-        ahead = self._batcher.rows + self._lane.rows
-        wait = ahead * serving.cost.seconds_per_row + serving.cost.one
-        token = self._gate.admit(now, priority, deadline, self._batcher.length, self.inflight, wait)
+        # Lower classes do not count: they run later, and a queue full of them must not shut the higher ones out.
+        queued, rows = self._batcher.ahead(priority)
+        wait = (rows + self._lane.rows) * serving.cost.seconds_per_row + serving.cost.one
+        token = self._gate.admit(now, priority, deadline, queued, self.inflight, wait)
         if isinstance(token, Refusal):
             reason = token.outcome
             raise RequestError(503, _MESSAGES[reason], outcome=reason, reason=reason, retry_after=token.retry_after)

@@ -101,6 +101,20 @@ def test_every_request_leaves_exactly_once_and_batches_keep_their_promises(given
     assert sorted(map(id, left)) == sorted(map(id, given_items))
 
 
+@given(st.lists(items, max_size=30), st.integers(0, 3), st.booleans())
+def test_ahead_of_a_request_are_its_class_and_the_higher_ones(given_items, takes, expire):
+    batcher = filled(*given_items)
+    gone: list[Item] = []
+    for _ in range(takes):
+        batch, expired = batcher.take(0.0)
+        gone += batch + expired
+    if expire:
+        gone += batcher.expire(1.0)
+    for priority in range(3):
+        waiting = [i for i in given_items if i.priority <= priority and i not in gone]
+        assert batcher.ahead(priority) == (len(waiting), sum(i.rows for i in waiting))
+
+
 @given(st.lists(items, max_size=30))
 def test_requests_of_one_class_and_shape_keep_their_order(given_items):
     batcher = filled(*given_items)

@@ -212,6 +212,22 @@ async def test_a_full_queue_refuses_at_once(make):
     assert [r.status for r in await asyncio.gather(*tasks)] == [200] * 3
 
 
+async def test_a_queue_full_of_a_lower_class_does_not_shut_a_higher_one_out(make):
+    bench = make(maxQueue=2, maxBatch=1)
+    await bench.load()
+    bench.in_threads()
+    bench.engines["fp32"].go.clear()
+    tasks = [asyncio.create_task(bench.infer(1))]
+    await until(lambda: bench.model._lane.job is not None)
+    tasks += [asyncio.create_task(bench.infer(1, parameters={"priority": 3})) for _ in range(2)]
+    await until(lambda: bench.model._batcher.length == 2)
+    assert (await bench.infer(1, parameters={"priority": 3})).status == 503
+    tasks.append(asyncio.create_task(bench.infer(1, parameters={"priority": 1})))
+    await until(lambda: bench.model._batcher.length == 3)
+    bench.engines["fp32"].go.set()
+    assert [r.status for r in await asyncio.gather(*tasks)] == [200] * 4
+
+
 async def test_a_request_that_expires_in_the_queue_never_reaches_the_engine(bench):
     bench.in_threads()
     engine = bench.engines["fp32"]
