@@ -2,10 +2,12 @@
 
 import statistics
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +31,11 @@ class Evaluation:
     def read(cls, path: Path) -> "Evaluation":
         """An .npz file with an array for each of the model's inputs, and `labels`. Raises EngineError."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise EngineError(f"{path}: cannot be read: {error.strerror or error}") from None
+        except (ValueError, EOFError, TypeError, BadZipFile, zlib.error) as error:
             raise EngineError(f"{path}: not an .npz file of plain arrays: {error}") from None
         if "labels" not in arrays:
             raise EngineError(f"{path}: there is no array named labels; it has {', '.join(arrays)}")
@@ -39,13 +43,28 @@ class Evaluation:
 
 
 def predict(engine: Engine, data: Evaluation) -> NDArray[np.int64]:
-    """Top-1 class of every sample: the argmax of the first output's last dimension."""
+    """Top-1 class of every sample: the argmax of the first output's last dimension. Raises EngineError."""
+    _check(engine, data)
     first, size = engine.outputs[0].name, min(_BATCH, engine.max_batch)
     found = []
     for start in range(0, len(data.labels), size):
         batch = {name: np.ascontiguousarray(value[start : start + size]) for name, value in data.inputs.items()}
         found.append(engine.infer(batch).outputs[first].argmax(axis=-1).ravel())
     return np.concatenate(found)
+
+
+def _check(engine: Engine, data: Evaluation) -> None:
+    if not len(data.labels):
+        raise EngineError(f"{data.name}: there are no samples in it")
+    if len(engine.outputs[0].shape) != 2:
+        output = engine.outputs[0]
+        raise EngineError(f"output {output.name} has shape {list(output.shape)}; accuracy needs scores by class")
+    for spec in engine.inputs:
+        if spec.name not in data.inputs:
+            raise EngineError(f"{data.name}: there is no array named {spec.name}; it has {', '.join(data.inputs)}")
+        rows = len(data.inputs[spec.name])
+        if rows != len(data.labels):
+            raise EngineError(f"{data.name}: {spec.name} has {rows} rows, and there are {len(data.labels)} labels")
 
 
 def accuracy(predicted: NDArray[np.int64], data: Evaluation, reference: NDArray[np.int64] | None) -> Accuracy:
