@@ -95,10 +95,11 @@ def _lifted(run: Run) -> Check:
 
 
 def _back(run: Run) -> Check:
-    first, last = run.scenario.variants[0], run.samples[-1].variant if run.samples else "nothing"
-    up = next((d.at for d in reversed(run.decisions) if d.action == "precision:up"), None)
-    said = f"{last} serves" + (f", since {up:.1f} s" if up is not None else "")
-    return Check(f"returned to {first} in the calm", last == first and up is not None, said)
+    # Once is enough: a noisy neighbour in the last seconds may well ask for another step down.
+    first, (start, _) = run.scenario.variants[0], run.schedule.span(p.FAULTS)
+    up = next((d.at for d in run.decisions if d.action == "precision:up" and d.at >= start), None)
+    seen = up is not None and any(s.variant == first and s.at >= up for s in run.samples)
+    return Check(f"returned to {first} in the calm", seen, f"at {up:.1f} s" if up is not None else "no step up")
 
 
 def _answered(run: Run) -> Check:

@@ -171,6 +171,14 @@ def breaker_opens_early_only(on, _):
     on.samples = [dataclasses.replace(s, breaker="open" if s.at < RISE else "closed") for s in on.samples]
 
 
+def never_back(on, _):
+    on.samples = [dataclasses.replace(s, variant="int8") if s.at >= RISE + 3 else s for s in on.samples]
+
+
+def back_too_early(on, _):
+    on.decisions[-1] = decision(RISE + 5, "precision:up", "int8", "fp32")
+
+
 def last_sample(**changes):
     def spoil(on, _):
         on.samples[-1] = dataclasses.replace(on.samples[-1], **changes)
@@ -204,6 +212,7 @@ def sluggish_driver(which):
 SWITCH = "switched to the faster precision under load"
 IN_TIME = "switched within 2 s of the first bad second"
 OPENED, CLOSED = "breaker opened during the engine faults", "breaker closed again by itself"
+BACK = "returned to fp32 in the calm"
 LIFTED, ANSWERED = "admitted everybody again in the end", "no request was left without an answer"
 GAIN = "goodput in the {} at least 1.2 times that without"
 PUNCTUAL = "the driver kept to its schedule {} the controller"
@@ -227,8 +236,9 @@ PUNCTUAL = "the driver kept to its schedule {} the controller"
             {LIFTED},
             id="it sheds for ever",
         ),
-        pytest.param(last_sample(variant="int8"), {"returned to fp32 in the calm"}, id="it stays on int8"),
-        pytest.param(without("precision:up"), {"returned to fp32 in the calm"}, id="it was on fp32 all the time"),
+        pytest.param(never_back, {BACK}, id="it decides to return and stays on int8"),
+        pytest.param(without("precision:up"), {BACK}, id="it never decides to return"),
+        pytest.param(back_too_early, {BACK}, id="it returns before the surge and never again"),
         pytest.param(a_request_without_answer, {ANSWERED}, id="a request times out"),
         pytest.param(a_request_without_record, {ANSWERED}, id="a request is lost"),
         pytest.param(
