@@ -57,6 +57,7 @@ def main() -> None:
     tracer = DecisionTracer(endpoint)
     controller = Controller(runtime, bundle, senses, store, trace=tracer.record)
     scheduler = _schedule(controller, runtime)
+    controller.tick()  # catches up first: what was saved is older than what was last exported
     scheduler.start()
     asyncio.run(_serve(controller, runtime, board, arguments.http_fd))
     scheduler.shutdown()
