@@ -37,10 +37,20 @@ class LiveFacts:
         return self._senses.health.serving[self._model]
 
     def offered(self, priority: str | None = None) -> float:
-        """Requests offered a second, of one class or all; cancelled and invalid ones are offered too."""
-        classes = (priority,) if priority else self._senses.board.topology.priorities
-        series = ((p, o) for p in classes for o in c.OUTCOMES)
-        return sum(self._recent.rate(c.REQUESTS, self._model, p, o) for p, o in series)
+        """Requests that arrived a second, of one class or all, whatever became of them."""
+        ended = {p: self._ended(p) for p in self._senses.board.topology.priorities}
+        total = sum(ended.values())
+        # Outcomes are counted when requests end. What arrived and waits would be missed, and most so when load
+        # rises; so its growth is added, shared among the classes as the ended ones are.
+        waiting = self._recent.rate(c.INFLIGHT, self._model)
+        arrived = max(total + waiting, 0.0)
+        if priority is None:
+            return arrived
+        share = ended[priority] / total if total else 1.0 / len(ended)
+        return arrived * share
+
+    def _ended(self, priority: str) -> float:
+        return sum(self._recent.rate(c.REQUESTS, self._model, priority, outcome) for outcome in c.OUTCOMES)
 
     def served(self) -> float:
         """Requests answered with a result, a second."""
