@@ -72,6 +72,23 @@ def daemon(configure):
         process.close()
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory, repository):
+    """Starts one daemon for all tests of a module: every start takes seconds."""
+    started = []
+
+    def start(**fields):
+        if not started:
+            folder = tmp_path_factory.mktemp("shared")
+            started.append(Daemon(write_config(folder, **{"repository": str(repository), **fields})))
+            started[0].start()
+        return started[0]
+
+    yield start
+    for process in started:
+        process.close()
+
+
 @pytest.fixture
 def load():
     """Starts a thread that sends requests to a daemon one after another; joins it at the end."""

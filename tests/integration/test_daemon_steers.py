@@ -1,0 +1,174 @@
+"""Policies, overrides, faults and reloads: what a person or a rule decides reaches the requests."""
+
+import json
+import os
+import signal
+
+import pytest
+from running_daemon import EAGER_POLICY, IDLE_POLICY, until
+
+pytestmark = pytest.mark.integration
+
+TOKEN = "open-sesame"
+BREAKER = {
+    "slidingWindowSize": 20,
+    "minimumNumberOfCalls": 5,
+    "waitDurationInOpenState": "300ms",
+    "permittedNumberOfCallsInHalfOpenState": 2,
+}
+
+
+@pytest.fixture
+def served(shared):
+    model = {"name": "tiny", "variants": ["exact", "rough"], "maxBatch": 4, "profile": {"interval": "1s"}}
+    daemon = shared(faultInjection=True, models=[{**model, "breaker": BREAKER}])
+    _take_policy(daemon, IDLE_POLICY)
+    return daemon
+
+
+def _policy(daemon, text):
+    (daemon.config.parent / "policy.yaml").write_text(text)
+
+
+def _take_policy(daemon, text):
+    _policy(daemon, text)
+    assert daemon.post("/api/v1/reload", {}) == (200, {"slos": 1, "policies": 1})
+
+
+def _variant(daemon):
+    return daemon.infer()[1]["sloctl-variant"]
+
+
+def test_a_broken_policy_is_refused_whole_and_a_good_one_taken(served):
+    _policy(served, EAGER_POLICY.replace("offered_rate > 5", "offered_rats > 5"))
+    os.kill(served.process.pid, signal.SIGHUP)
+    served.wait_metric(0, "sloctl_config_last_reload_successful")
+    assert served.metric("sloctl_config_reloads_total", result="refused") == 1
+    assert served.status()["ready"]
+    assert "offered_rats" in served.output
+    status, answer = served.post("/api/v1/reload", {})
+    assert status == 422
+    assert f"{served.config.parent}/policy.yaml:12:" in answer["error"]  # file:line:column
+    assert "offered_rate" in answer["error"], "it suggests the name that was meant"
+    assert {labels["policy"] for labels in _rules(served)} == set(), "the policy without rules is still in force"
+
+    _policy(served, EAGER_POLICY)
+    os.kill(served.process.pid, signal.SIGHUP)
+    served.wait_metric(1, "sloctl_config_last_reload_successful")
+    assert {labels["policy"] for labels in _rules(served)} == {"eager"}
+
+
+def _rules(daemon):
+    return [dict(labels) for name, labels in daemon.metrics() if name == "sloctl_policy_rule_active"]
+
+
+def test_a_rule_lowers_the_precision_and_no_request_fails(served, load):
+    assert _variant(served) == "exact"
+    _take_policy(served, EAGER_POLICY)
+    thread = load(served)
+    until(lambda: "rough" in thread.variants, 10, "the switch reaches the requests")
+    thread.stop()
+    assert thread.failures == []
+    assert thread.variants == sorted(thread.variants), "exact first, then rough, and no flapping"
+    decision = served.get("/api/v1/decisions?limit=1&model=tiny")[1]["decisions"][0]
+    told = {key: decision[key] for key in ("policy", "rule", "action", "before", "after", "dryRun")}
+    assert told == {
+        "policy": "eager",
+        "rule": "busy",
+        "action": "precision:down",
+        "before": "exact",
+        "after": "rough",
+        "dryRun": False,
+    }
+    assert "offered_rate" in decision["reason"]
+    assert decision["facts"]["offered_rate"] > 5
+    served.wait_metric(1, "sloctl_decisions_total", policy="eager", rule="busy", action="precision:down")
+    until(lambda: served.metric("sloctl_variant_switches_total", model="tiny") >= 1, 5, "the switch is counted")
+    said = served.cli("decisions", "--facts")
+    assert (said.returncode, "exact → rough  [busy]" in said.stdout) == (0, True), said.stdout
+    assert "offered_rate = " in said.stdout
+
+
+def test_an_override_holds_until_it_is_cleared_or_expires(served):
+    start = _variant(served)
+    other = {"exact": "rough", "rough": "exact"}[start]
+    said = served.cli("override", "tiny", "--variant", other, "--expires", "10m", "--reason", "by hand")
+    assert said.returncode == 0, said.stderr
+    until(lambda: _variant(served) == other, 5, "the override reaches the requests")
+    number = served.get("/api/v1/overrides")[1]["overrides"][0]["id"]
+    assert "by hand" in served.cli("override").stdout
+    assert served.cli("override", "--clear", str(number)).returncode == 0
+    until(lambda: _variant(served) == start, 5, "what was in force comes back")
+
+    assert served.cli("override", "tiny", "--variant", other, "--expires", "2s").returncode == 0
+    until(lambda: _variant(served) == other, 2, "the second override reaches the requests")
+    until(lambda: _variant(served) == start, 5, "it expires by itself")
+    assert served.get("/api/v1/overrides")[1]["overrides"] == []
+    actions = [each["action"] for each in served.get("/api/v1/decisions?limit=4")[1]["decisions"]]
+    assert actions == ["override:end", "override:variant"] * 2
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["override", "tiny", "--variant", "bogus"], "error: tiny has no variant 'bogus'; it has exact, rough"),
+        (["override", "nope", "--variant", "exact"], "error: there is no model 'nope'; there is tiny"),
+        (["override", "--clear", "999"], "error: there is no override 999"),
+        (["layers", "nope"], "error: there is no model 'nope'; there is tiny"),
+    ],
+    ids=["an unknown variant", "an unknown model", "an override that is not there", "layers of an unknown model"],
+)
+def test_commands_say_what_cannot_be_done(served, words, says):
+    said = served.cli(*words)
+    assert (said.returncode, said.stderr.strip()) == (1, says)
+
+
+def test_status_and_layers_tell_what_is_going_on(served):
+    assert served.infer()[0] == 200
+    said = served.cli("status", "--json")
+    assert said.returncode == 0, said.stderr
+    status = json.loads(said.stdout)
+    assert status["ready"]
+    assert [model["name"] for model in status["models"]] == ["tiny"]
+    assert [slo["name"] for slo in status["slos"]] == ["tiny-availability"]
+    said = served.cli("status")
+    assert (said.returncode, "tiny-availability" in said.stdout) == (0, True)
+    until(lambda: served.get("/api/v1/layers/tiny")[1]["variants"][_variant(served)], 10, "a profile")
+    said = served.cli("layers", "tiny", "--variant", _variant(served))
+    assert (said.returncode, "MatMul" in said.stdout) == (0, True), said.stdout
+
+
+def test_engine_errors_open_the_breaker_and_their_end_closes_it(served):
+    def fault(*names):
+        return served.post("/api/v1/faults", {"model": "tiny", "faults": names})
+
+    assert fault("error") == (200, {"model": "tiny", "faults": ["error"]})
+    until(lambda: served.infer()[0] == 500, 5, "the fault reaches the engine")
+    until(lambda: served.infer()[0] == 503, 5, "the breaker opens")
+    status, headers, body = served.infer()
+    if status == 503:  # it may be probing again
+        assert json.loads(body)["reason"] == "breaker_open"
+        assert int(headers["retry-after"]) >= 1
+    until(lambda: served.status()["models"][0]["breaker"] in ("open", "half_open"), 5, "the status says so")
+    assert fault("bogus")[0] == 400
+    assert fault()[0] == 200
+    until(lambda: served.infer()[0] == 200 and served.status()["models"][0]["breaker"] == "closed", 10, "it closes")
+    assert served.metric("sloctl_requests_total", outcome="error") >= 5
+    assert served.metric("sloctl_requests_total", outcome="breaker_open") >= 1
+    served.wait_ready(5)
+
+
+def test_writes_want_the_token_and_faults_want_permission(daemon, tmp_path):
+    (tmp_path / "token").write_text(TOKEN + "\n")
+    served = daemon(control={"port": 0, "tick": "100ms", "tokenFile": "token"})
+    override = {"model": "tiny", "kind": "variant", "value": "rough", "expires": "1m"}
+    for bearer in ({}, {"authorization": "Bearer wrong"}):
+        for path, body in (("/api/v1/overrides", override), ("/api/v1/reload", {}), ("/api/v1/faults", {})):
+            assert served.post(path, body, **bearer)[0] == 401, path
+    assert served.get("/api/v1/overrides") == (200, {"overrides": []})
+    right = {"authorization": f"Bearer {TOKEN}"}
+    assert served.post("/api/v1/overrides", override, **right)[0] == 201
+    assert served.post("/api/v1/reload", {}, **right)[0] == 200
+    status, answer = served.post("/api/v1/faults", {"model": "tiny", "faults": ["error"]}, **right)
+    assert (status, answer["error"].split(";")[0]) == (403, "fault injection is off")
+    assert served.infer()[0] == 200
