@@ -1,6 +1,6 @@
 """ONNX Runtime on the CPU: the embedded default."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 
@@ -22,11 +22,12 @@ class OnnxEngine:
         """Loads the file and prepares a session. Raises EngineError."""
         self._path = path
         try:
-            self._session = ort.InferenceSession(path.read_bytes(), options(threads), ["CPUExecutionProvider"])
+            session = ort.InferenceSession(path.read_bytes(), options(threads), ["CPUExecutionProvider"])
         except Exception as error:
             raise EngineError(f"{path}: ONNX Runtime cannot load it: {str(error).splitlines()[0]}") from None
-        self._inputs = [_spec(argument) for argument in self._session.get_inputs()]
-        self._outputs = [_spec(argument) for argument in self._session.get_outputs()]
+        self._run: Callable[..., list[Tensor]] = session.run
+        self._inputs = [_spec(argument) for argument in session.get_inputs()]
+        self._outputs = [_spec(argument) for argument in session.get_outputs()]
         self._names = [spec.name for spec in self._outputs]
         self._max_batch = max_batch
         self._profiler: ProfilerProcess | None = None
@@ -64,7 +65,7 @@ class OnnxEngine:
         feed = inputs if type(inputs) is dict else dict(inputs)
         start = perf_counter()
         try:
-            values = self._session.run(self._names, feed)
+            values = self._run(self._names, feed)
         except Exception as error:
             raise EngineError(str(error).splitlines()[0]) from None
         end = perf_counter()
@@ -72,12 +73,15 @@ class OnnxEngine:
 
     def profile(self, inputs: Mapping[str, Tensor]) -> Sequence[LayerTime]:
         """Times the layers in a helper process of the lowest priority. Raises EngineError."""
+        if self._run is _closed:
+            raise EngineError("the engine is closed")
         if self._profiler is None:
             self._profiler = ProfilerProcess(self._path)
         return self._profiler.profile({name: np.ascontiguousarray(value) for name, value in inputs.items()})
 
     def close(self) -> None:
-        """Ends the helper process."""
+        """Ends the helper process and lets the session go."""
+        self._run = _closed
         if self._profiler is not None:
             self._profiler.close()
             self._profiler = None
@@ -91,6 +95,10 @@ def options(threads: int) -> ort.SessionOptions:
     made.log_severity_level = _QUIET
     made.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return made
+
+
+def _closed(*_: object) -> list[Tensor]:
+    raise EngineError("the engine is closed")
 
 
 def _spec(argument: ort.NodeArg) -> TensorSpec:

@@ -102,3 +102,6 @@ def test_closing_twice_is_harmless(affine: Path):
     engine = OnnxEngine(affine)
     engine.close()
     engine.close()
+    for use in (engine.infer, engine.profile):
+        with pytest.raises(EngineError, match="closed"):
+            use({"x": np.zeros((1, 4), np.float32)})
