@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all check format bench bench-overload lock dashboards clean
+.PHONY: demo test test-all check format bench lock dashboards clean
 
 demo: $(VENV)/.installed
 	$(BIN)/sloctl demo

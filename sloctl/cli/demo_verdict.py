@@ -30,9 +30,13 @@ def verdict(on: Run, off: Run) -> list[Check]:
 
 
 def first_down(run: Run) -> Decided | None:
-    """The first step down in precision from the rise on."""
+    """The step down that carried the load: the first from the rise on, or one before it that still held."""
     start, _ = run.schedule.span(p.RISE)
-    return next((d for d in run.decisions if d.action == "precision:down" and d.at >= start), None)
+    moves = [d for d in run.decisions if d.action.startswith("precision:")]
+    before = [d for d in moves if d.at < start]
+    if before and before[-1].action == "precision:down":
+        return before[-1]
+    return next((d for d in moves if d.action == "precision:down" and d.at >= start), None)
 
 
 def bad_second(run: Run) -> float | None:
