@@ -91,7 +91,7 @@ class Controller:
     # --- the tick
 
     def tick(self) -> None:
-        """Snapshot, judge, decide, and once a second save."""
+        """Snapshot, judge, decide; save once a second, and at once after a decision."""
         with self._lock:
             now = self._clock()
             self._board.control_status.beat(now)
@@ -126,6 +126,7 @@ class Controller:
         record = asdict(decision)
         number = self.store.add_decision(self._wall(), record)
         self._decided[decision.policy, decision.rule, decision.action] += 1
+        self._saved_at = float("-inf")  # this tick ends with a save: a crash forgets no switch and no count
         log.info(
             "decision",
             id=number,

@@ -15,6 +15,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 SLOCTL = [sys.executable, "-m", "sloctl.cli.main"]
+MODEL = {"name": "tiny", "variants": ["exact", "rough"], "maxBatch": 4, "deadline": "5s", "profile": {"interval": "0s"}}
 BODY = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 16], "data": list(range(16))}]}
 
 SLOS = """\
@@ -80,7 +81,7 @@ def write_config(folder, *, policy=IDLE_POLICY, slos=SLOS, **fields):
         "health": {"interval": "500ms"},
         "slos": ["slo.yaml"],
         "policies": ["policy.yaml"],
-        "models": [{"name": "tiny", "variants": ["exact", "rough"], "maxBatch": 4, "deadline": "5s"}],
+        "models": [MODEL],
         **fields,
     }
     path = folder / "sloctl.yaml"

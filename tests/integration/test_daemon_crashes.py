@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from running_daemon import alive, request, until
+from running_daemon import EAGER_POLICY, alive, request, until
 
 pytestmark = pytest.mark.integration
 
@@ -82,6 +82,43 @@ def test_a_killed_supervisor_takes_its_planes_along_and_the_next_one_goes_on(dae
     until(lambda: not any(alive(pid) for pid in planes), 10, "both planes end")
     served.start()
     served.wait_metric(10, EVENTS, slo=SLO)
+
+
+def test_what_was_set_by_hand_outlives_both_planes_and_the_daemon(daemon):
+    served = daemon()
+    body = {"model": "tiny", "kind": "variant", "value": "rough", "expires": "10m"}
+    assert served.post("/api/v1/overrides", body)[0] == 201
+    until(lambda: _variant(served) == "rough", 5, "the override reaches the requests")
+    _kill(served.pid("data"))
+    until(lambda: served.get("/health/ready")[0] == 503, 3, "not ready meanwhile")
+    served.wait_ready(10)
+    assert _variant(served) == "rough"
+    _kill(served.pid("control"))
+    until(lambda: served.metric("sloctl_plane_restarts_total", plane="control") == 1, 5, "the control plane is back")
+    assert served.metric("sloctl_overrides_active") == 1
+    assert served.stop() == 0
+    served.start()
+    assert served.metric("sloctl_overrides_active") == 1
+    until(lambda: _variant(served) == "rough", 5, "it is applied again")
+
+
+def test_a_killed_control_plane_keeps_the_accepted_policy_and_forgets_no_decision(daemon, load):
+    served = daemon(policy=EAGER_POLICY)
+    (served.config.parent / "policy.yaml").write_text("not: [a policy")
+    load(served)
+    labels = {"policy": "eager", "rule": "busy", "action": "precision:down"}
+    assert served.metric("sloctl_decisions_total", **labels) in (0, 1), "the series is there from the start"
+    until(lambda: served.metric("sloctl_decisions_total", **labels) == 1, 10, "a decision")
+    _kill(served.pid("control"))  # within the second after it
+    until(lambda: served.metric("sloctl_plane_restarts_total", plane="control") == 1, 5, "the control plane is back")
+    assert served.metric("sloctl_decisions_total", **labels) == 1
+    assert len(served.get("/api/v1/decisions")[1]["decisions"]) == 1
+    assert served.metric("sloctl_policy_rule_active", policy="eager", rule="busy") in (0, 1)
+    assert _variant(served) == "rough"
+
+
+def _variant(daemon):
+    return daemon.infer()[1]["sloctl-variant"]
 
 
 def test_requests_in_flight_are_answered_when_the_supervisor_is_killed(daemon):

@@ -5,7 +5,7 @@ import os
 import signal
 
 import pytest
-from running_daemon import EAGER_POLICY, IDLE_POLICY, until
+from running_daemon import EAGER_POLICY, IDLE_POLICY, MODEL, request, until
 
 pytestmark = pytest.mark.integration
 
@@ -20,8 +20,7 @@ BREAKER = {
 
 @pytest.fixture
 def served(shared):
-    model = {"name": "tiny", "variants": ["exact", "rough"], "maxBatch": 4, "profile": {"interval": "1s"}}
-    daemon = shared(faultInjection=True, models=[{**model, "breaker": BREAKER}])
+    daemon = shared(faultInjection=True, models=[{**MODEL, "profile": {"interval": "1s"}, "breaker": BREAKER}])
     _take_policy(daemon, IDLE_POLICY)
     return daemon
 
@@ -165,6 +164,7 @@ def test_writes_want_the_token_and_faults_want_permission(daemon, tmp_path):
     for bearer in ({}, {"authorization": "Bearer wrong"}):
         for path, body in (("/api/v1/overrides", override), ("/api/v1/reload", {}), ("/api/v1/faults", {})):
             assert served.post(path, body, **bearer)[0] == 401, path
+        assert request(served.control, "DELETE", "/api/v1/overrides/1", headers=bearer)[0] == 401
     assert served.get("/api/v1/overrides") == (200, {"overrides": []})
     right = {"authorization": f"Bearer {TOKEN}"}
     assert served.post("/api/v1/overrides", override, **right)[0] == 201
