@@ -30,13 +30,9 @@ def verdict(on: Run, off: Run) -> list[Check]:
 
 
 def first_down(run: Run) -> Decided | None:
-    """The step down that carried the load: the first from the rise on, or one before it that still held."""
+    """The first step down in precision from the rise on."""
     start, _ = run.schedule.span(p.RISE)
-    moves = [d for d in run.decisions if d.action.startswith("precision:")]
-    before = [d for d in moves if d.at < start]
-    if before and before[-1].action == "precision:down":
-        return before[-1]
-    return next((d for d in moves if d.action == "precision:down" and d.at >= start), None)
+    return next((d for d in run.decisions if d.action == "precision:down" and d.at >= start), None)
 
 
 def bad_second(run: Run) -> float | None:

@@ -175,7 +175,7 @@ def main() -> None:
     model, stdin = sys.argv[1], sys.stdin.buffer
     stdout = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get between the frames
-    with contextlib.suppress(EOFError, KeyboardInterrupt):
+    with contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
         while True:
             header = json.loads(_read(stdin))
             inputs: dict[str, Tensor] = {
