@@ -19,7 +19,7 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/sloctl dashboards --check
+	$(BIN)/sloctl dashboards --out grafana/dashboards --docs docs/reference/metrics.md --check
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
@@ -29,7 +29,7 @@ bench: $(VENV)/.installed tools
 	$(BIN)/python -m bench
 
 dashboards: $(VENV)/.installed
-	$(BIN)/sloctl dashboards
+	$(BIN)/sloctl dashboards --out grafana/dashboards --docs docs/reference/metrics.md
 
 # Needs uv; everything else gets by with pip.
 lock:
