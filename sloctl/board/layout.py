@@ -95,7 +95,8 @@ class Layout:
         return start
 
 
-def _labelsets(metric: Metric, topology: Topology, model: ModelTopology) -> list[tuple[str, ...]]:
+def labelsets(metric: Metric, topology: Topology, model: ModelTopology) -> list[tuple[str, ...]]:
+    """Label values of every series that a data-plane metric has for a model."""
     domains = {
         "model": (model.name,),
         "variant": model.variants,
@@ -130,7 +131,7 @@ def make(topology: Topology) -> Layout:
             layout.layers[model.name, variant] = LayerPlace(layout.take(words), slots)
         for metric in DATA_METRICS:
             if metric.kind is not Kind.SUMMARY:  # layers have their own table; health, its own cells
-                for labels in _labelsets(metric, topology, model):
+                for labels in labelsets(metric, topology, model):
                     layout.cells[metric.name, labels] = layout.take(_cell_words(metric, topology))
     described = json.dumps([topology.as_dict(), layout.size, sorted(map(str, layout.cells))])
     layout.fingerprint = int.from_bytes(hashlib.sha256(described.encode()).digest()[:7])

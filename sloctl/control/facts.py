@@ -98,18 +98,19 @@ class LiveFacts:
 
     def burn_rate(self, slo: str, window: str) -> float:
         """Burn rate of an SLO over a window; NaN over one longer than any that is kept."""
-        seconds = parse_duration(window)
-        return self._evaluator.burn_rate(slo, seconds) if seconds <= self._evaluator.longest else _NAN
+        return self._over(window, lambda seconds: self._evaluator.burn_rate(slo, seconds))
 
     def slo_error_ratio(self, slo: str, window: str) -> float:
-        """Error ratio of an SLO over a window; NaN over one longer than any that is kept."""
-        seconds = parse_duration(window)
-        return self._evaluator.error_ratio(slo, seconds) if seconds <= self._evaluator.longest else _NAN
+        """Error ratio of an SLO over a window, likewise."""
+        return self._over(window, lambda seconds: self._evaluator.error_ratio(slo, seconds))
 
     def events(self, slo: str, window: str) -> float:
-        """Valid events of an SLO in a window."""
+        """Valid events of an SLO in a window, likewise."""
+        return self._over(window, lambda seconds: self._evaluator.events(slo, seconds)[1])
+
+    def _over(self, window: str, read: Callable[[float], float]) -> float:
         seconds = parse_duration(window)
-        return float(self._evaluator.events(slo, seconds)[1]) if seconds <= self._evaluator.longest else _NAN
+        return float(read(seconds)) if seconds <= self._evaluator.longest else _NAN
 
     def budget_remaining(self, slo: str) -> float:
         """Share of the period's budget that is left."""

@@ -1,15 +1,14 @@
 """From the board to good and total: what each SLO counts, resolved once, read every tick."""
 
 from collections.abc import Callable, Mapping
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sloctl.board import Snapshot, Topology
-from sloctl.board.layout import bounds_of
+from sloctl.board.layout import bounds_of, labelsets
 from sloctl.slo.objective import Objective, Ratio, Selector, Threshold
-from sloctl.telemetry.catalogue import BREAKER_STATES, HEALTH_LEVELS, OUTCOMES, Kind, Metric, Plane, find
+from sloctl.telemetry.catalogue import Kind, Metric, Plane, find
 
 Count = Callable[[Snapshot], tuple[int, int]]
 """Reads (good, total), cumulative since the board began."""
@@ -87,22 +86,14 @@ class Indicators:
         return count
 
     def _series(self, selector: Selector, metric: Metric) -> list[tuple[str, ...]]:
-        found = []
-        for model in self._topology.models:
-            domains = {
-                "model": (model.name,),
-                "variant": model.variants,
-                "priority": self._topology.priorities,
-                "outcome": OUTCOMES,
-                "state": BREAKER_STATES,
-                "level": HEALTH_LEVELS,
-            }
-            wanted = [selector.labels.get(label, domains.get(label, ())) for label in metric.labels]
-            if metric.plane is Plane.DATA:
-                found += [
-                    s for s in product(*wanted) if all(v in domains[k] for k, v in zip(metric.labels, s, strict=True))
-                ]
-        return list(dict.fromkeys(found))
+        if metric.plane is not Plane.DATA:
+            return []
+        return [
+            labels
+            for model in self._topology.models
+            for labels in labelsets(metric, self._topology, model)
+            if _selects(selector, metric, labels)
+        ]
 
 
 class _GaugeSampler:
@@ -128,14 +119,16 @@ class _GaugeSampler:
         if self._metric.plane is Plane.DATA:
             found = [snapshot.scalar(self._metric, *labels) for labels in self._series]
         else:
-            wanted = self._indicator.selector.labels
             found = [
                 value
                 for (name, labels), value in gauges.items()
-                if name == self._metric.name
-                and all(v in wanted.get(k, (v,)) for k, v in zip(self._metric.labels, labels, strict=True))
+                if name == self._metric.name and _selects(self._indicator.selector, self._metric, labels)
             ]
         return [value for value in found if value == value]  # NaN is no reading
+
+
+def _selects(selector: Selector, metric: Metric, labels: tuple[str, ...]) -> bool:
+    return all(v in selector.labels.get(k, (v,)) for k, v in zip(metric.labels, labels, strict=True))
 
 
 def _holds(op: str, value: float, threshold: float) -> bool:

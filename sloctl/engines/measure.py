@@ -78,11 +78,12 @@ def accuracy(predicted: NDArray[np.int64], data: Evaluation, reference: NDArray[
 def latencies(engine: Engine, budget: float = 1.0, clock: Callable[[], float] = time.perf_counter) -> dict[int, float]:
     """Median seconds of a run by batch size 1, 2, 4, …, within about `budget` seconds."""
     sizes = [size for size in (1, 2, 4, 8, 16, 32, 64, 128, 256) if size <= engine.max_batch]
-    return {size: _median(engine, size, budget / len(sizes), clock) for size in sizes}
+    batches = {size: sample_inputs(list(engine.inputs), _SEED, size) for size in sizes}
+    return {size: median_run(engine, batch, budget / len(sizes), clock) for size, batch in batches.items()}
 
 
-def _median(engine: Engine, size: int, budget: float, clock: Callable[[], float]) -> float:
-    batch = sample_inputs(list(engine.inputs), _SEED, size)
+def median_run(engine: Engine, batch: Mapping[str, Tensor], budget: float, clock: Callable[[], float]) -> float:
+    """Median seconds of a run of this batch, within about `budget` seconds. Raises EngineError."""
     engine.infer(batch)  # runtimes choose kernels and take memory in the first run
     times: list[float] = []
     until = clock() + budget

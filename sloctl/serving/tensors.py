@@ -15,26 +15,11 @@ import orjson
 from numpy.typing import NDArray
 
 from sloctl.engines.base import Tensor
+from sloctl.engines.datatypes import NUMPY
 from sloctl.serving.errors import invalid
 
 _LENGTH_BYTES = 4
-_DTYPES: dict[str, Any] = {
-    "BOOL": np.bool_,
-    "UINT8": np.uint8,
-    "UINT16": np.uint16,
-    "UINT32": np.uint32,
-    "UINT64": np.uint64,
-    "INT8": np.int8,
-    "INT16": np.int16,
-    "INT32": np.int32,
-    "INT64": np.int64,
-    "FP16": np.float16,
-    "BF16": np.uint16,
-    "FP32": np.float32,
-    "FP64": np.float64,
-    "BYTES": np.object_,
-}
-DTYPES: dict[str, np.dtype[Any]] = {name: np.dtype(kind) for name, kind in _DTYPES.items()}
+DTYPES: dict[str, np.dtype[Any]] = {**NUMPY, "BF16": np.dtype(np.uint16), "BYTES": np.dtype(np.object_)}
 # Numbers from here on would round to infinity: half a step above the largest finite one (BF16: a bit less, since
 # it is rounded twice).
 _TOO_LARGE = {"FP16": 65520.0, "BF16": 3.39e38, "FP32": 3.4028235677973366e38}
