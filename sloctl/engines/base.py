@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from math import prod
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,29 @@ Tensor = NDArray[np.generic]
 
 class EngineError(Exception):
     """An engine could not be created, or a run on it failed. The message is for people."""
+
+
+class DeviceLostError(EngineError):
+    """The device is lost to this process (a sticky CUDA error): every later call fails, only a new process helps."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceArray:
+    """A tensor that lies in the memory of a CUDA device at `pointer`, dense and row-major; `owner` keeps it alive."""
+
+    pointer: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+    owner: object = None
+
+    @property
+    def nbytes(self) -> int:
+        """Its size in bytes."""
+        return prod(self.shape) * self.dtype.itemsize
+
+
+Inputs = Mapping[str, Tensor | DeviceArray]
+"""A request's inputs by name, each of shape `[rows, …]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +72,24 @@ class LayerTime:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class LayerInfo:
+    """What is known of a layer: the model's own `nodes` that were fused into it, and whether it computes.
+
+    `reformat` layers change a tensor's layout or type, `copy` layers move it; both are the runtime's own.
+    """
+
+    name: str
+    kind: Literal["compute", "reformat", "copy"] = "compute"
+    nodes: tuple[str, ...] = ()
+
+
 class Engine(Protocol):
-    """A loaded, warm-able variant of a model. One thread calls `infer` at a time; `profile` may run beside it."""
+    """A loaded, warm-able variant of a model.
+
+    As many threads as `concurrency` says may call `infer` at a time; `check` and `profile` may run beside them, one
+    call of each at a time.
+    """
 
     @property
     def inputs(self) -> Sequence[TensorSpec]:
@@ -71,10 +111,21 @@ class Engine(Protocol):
     def memory_bytes(self) -> int:
         """Memory that this engine takes on its device, as well as it can be told."""
 
-    def infer(self, inputs: Mapping[str, Tensor]) -> Execution:
-        """Runs one batch (every input of shape `[batch, …]`). Raises EngineError."""
+    @property
+    def concurrency(self) -> int:
+        """How many batches it can have in hand at once."""
 
-    def profile(self, inputs: Mapping[str, Tensor]) -> Sequence[LayerTime]:
+    @property
+    def layers(self) -> Mapping[str, LayerInfo]:
+        """What the runtime tells of its layers, by name; empty where it tells nothing."""
+
+    def infer(self, *requests: Inputs) -> Execution:
+        """Runs the rows of all requests, in order, as one batch. Raises EngineError."""
+
+    def check(self, inputs: Inputs) -> Execution:
+        """One small inference beside the load: on a context or at least buffers of its own. Raises EngineError."""
+
+    def profile(self, *requests: Inputs) -> Sequence[LayerTime]:
         """Times the layers of one batch, off the hot path, in execution order. Raises EngineError."""
 
     def close(self) -> None:

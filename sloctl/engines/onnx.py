@@ -7,7 +7,8 @@ from time import perf_counter
 import numpy as np
 import onnxruntime as ort
 
-from sloctl.engines.base import EngineError, Execution, LayerTime, Tensor, TensorSpec
+from sloctl.engines.base import EngineError, Execution, Inputs, LayerInfo, LayerTime, Tensor, TensorSpec
+from sloctl.engines.batch import joined
 from sloctl.engines.datatypes import ONNX
 from sloctl.engines.onnx_profiler import ProfilerProcess
 
@@ -59,10 +60,20 @@ class OnnxEngine:
         """Size of the weights; ONNX Runtime does not say what else it takes."""
         return self._memory
 
-    def infer(self, inputs: Mapping[str, Tensor]) -> Execution:
+    @property
+    def concurrency(self) -> int:
+        """One batch at a time: a second would only share the same cores."""
+        return 1
+
+    @property
+    def layers(self) -> Mapping[str, LayerInfo]:
+        """Nothing: ONNX Runtime's layers are the model's own nodes, or fusions named after them."""
+        return {}
+
+    def infer(self, *requests: Inputs) -> Execution:
         """Runs one batch on the calling thread. Raises EngineError."""
         begin = perf_counter()
-        feed = inputs if type(inputs) is dict else dict(inputs)
+        feed = joined(requests)
         start = perf_counter()
         try:
             values = self._run(self._names, feed)
@@ -71,13 +82,17 @@ class OnnxEngine:
         end = perf_counter()
         return Execution(dict(zip(self._names, values, strict=True)), end - start, start - begin)
 
-    def profile(self, inputs: Mapping[str, Tensor]) -> Sequence[LayerTime]:
+    def check(self, inputs: Inputs) -> Execution:
+        """Runs beside the others; a session takes calls from several threads. Raises EngineError."""
+        return self.infer(inputs)
+
+    def profile(self, *requests: Inputs) -> Sequence[LayerTime]:
         """Times the layers in a helper process of the lowest priority. Raises EngineError."""
         if self._run is _closed:
             raise EngineError("the engine is closed")
         if self._profiler is None:
             self._profiler = ProfilerProcess(self._path)
-        return self._profiler.profile({name: np.ascontiguousarray(value) for name, value in inputs.items()})
+        return self._profiler.profile({name: np.ascontiguousarray(value) for name, value in joined(requests).items()})
 
     def close(self) -> None:
         """Ends the helper process and lets the session go."""

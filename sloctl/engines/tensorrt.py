@@ -12,7 +12,8 @@ from time import perf_counter
 from typing import Any
 
 from sloctl.engines import cuda
-from sloctl.engines.base import EngineError, Execution, LayerTime, Tensor, TensorSpec
+from sloctl.engines.base import EngineError, Execution, Inputs, LayerInfo, LayerTime, Tensor, TensorSpec
+from sloctl.engines.batch import joined
 from sloctl.engines.datatypes import NUMPY, TENSORRT
 from sloctl.engines.tensorrt_runtime import check_version, module, new_profiler, reason, runtime, runtime_name
 
@@ -174,19 +175,33 @@ class TensorRTEngine:
         """Device memory that loading took."""
         return self._memory
 
-    def infer(self, inputs: Mapping[str, Tensor]) -> Execution:
+    @property
+    def concurrency(self) -> int:
+        """One: there is one hot context."""
+        return 1
+
+    @property
+    def layers(self) -> Mapping[str, LayerInfo]:
+        """Nothing yet."""
+        return {}
+
+    def check(self, inputs: Inputs) -> Execution:
+        """Runs on the hot context. Raises EngineError."""
+        return self.infer(inputs)
+
+    def infer(self, *requests: Inputs) -> Execution:
         """Runs one batch; the time on the device is between events around the launch. Raises EngineError."""
         context = self._context
         if context is None:
             raise EngineError("the engine is closed")
         cuda.call("SetDevice", self._device)  # the calling thread may be a new one
         begin = perf_counter()
-        context.launch(inputs)
+        context.launch(joined(requests))
         enqueued = perf_counter()
         outputs = context.results()
         return Execution(outputs, context.timer.seconds(), enqueued - begin)
 
-    def profile(self, inputs: Mapping[str, Tensor]) -> Sequence[LayerTime]:
+    def profile(self, *requests: Inputs) -> Sequence[LayerTime]:
         """Times the layers on a context that serves nobody. Raises EngineError."""
         if self._context is None:
             raise EngineError("the engine is closed")
@@ -194,7 +209,7 @@ class TensorRTEngine:
         _, context = self._profiled = self._profiled or self._profiled_context()
         times: list[LayerTime] = context.trt.profiler.times
         for _ in range(_PROFILE_RUNS):
-            context.launch(inputs)
+            context.launch(joined(requests))
             cuda.call("StreamSynchronize", context.stream)
             times.clear()
             if not context.trt.report_to_profiler():

@@ -1,13 +1,13 @@
 """Engine faults on demand, for tests and the demo: what a real engine does when it breaks."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from sloctl.board import Fault
-from sloctl.engines.base import Engine, EngineError, Execution, LayerTime, Tensor, TensorSpec
+from sloctl.engines.base import Engine, EngineError, Execution, Inputs, LayerInfo, LayerTime, TensorSpec
 
 _SLOW = 0.2
 _POLL = 0.01
@@ -54,22 +54,39 @@ class FaultyEngine:
         """That of the engine behind it."""
         return self._engine.memory_bytes
 
-    def infer(self, inputs: Mapping[str, Tensor]) -> Execution:
+    @property
+    def concurrency(self) -> int:
+        """That of the engine behind it."""
+        return self._engine.concurrency
+
+    @property
+    def layers(self) -> Mapping[str, LayerInfo]:
+        """Those of the engine behind it."""
+        return self._engine.layers
+
+    def infer(self, *requests: Inputs) -> Execution:
         """Runs the batch, spoilt by what the switch says. Raises EngineError."""
+        return self._run(lambda: self._engine.infer(*requests))
+
+    def check(self, inputs: Inputs) -> Execution:
+        """Checks the engine, spoilt in the same way. Raises EngineError."""
+        return self._run(lambda: self._engine.check(inputs))
+
+    def _run(self, run: Callable[[], Execution]) -> Execution:
         if not self._switch.faults:
-            return self._engine.infer(inputs)
+            return run()
         while self._switch.faults & Fault.HANG:
             time.sleep(_POLL)
         if self._switch.faults & Fault.SLOW:
             time.sleep(_SLOW)
         if self._switch.faults & Fault.ERROR:
             raise EngineError("injected fault: the run failed")
-        execution = self._engine.infer(inputs)
+        execution = run()
         return _spoilt(execution) if self._switch.faults & Fault.NONFINITE else execution
 
-    def profile(self, inputs: Mapping[str, Tensor]) -> Sequence[LayerTime]:
+    def profile(self, *requests: Inputs) -> Sequence[LayerTime]:
         """Profiles the engine behind it; faults leave that alone."""
-        return self._engine.profile(inputs)
+        return self._engine.profile(*requests)
 
     def close(self) -> None:
         """Closes the engine behind it."""

@@ -11,14 +11,14 @@ import structlog
 
 from sloctl.board import LevelState
 from sloctl.config.daemon import ModelConfig
-from sloctl.engines.base import Engine
+from sloctl.engines.base import Engine, Inputs
 from sloctl.engines.manifest import ManifestError
 from sloctl.engines.measure import latencies
 from sloctl.serving.cost import Cost
 from sloctl.serving.faults import FaultyEngine
 from sloctl.serving.model import ModelService
 from sloctl.serving.variant import Loaded, Variant
-from sloctl.serving.worker import EngineThread, Inputs, settle
+from sloctl.serving.worker import EngineThread, settle
 
 log = structlog.get_logger("sloctl.serving")
 _T = TypeVar("_T")

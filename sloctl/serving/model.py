@@ -192,7 +192,7 @@ class ModelService:
             self._fail(batch, reason, f"the engine failed: {message}")
             return
         variant.cost.observe(rows, result.seconds)
-        variant.last_inputs = result.inputs
+        variant.last_requests = result.requests
         variant.last_success = self._clock()
         self._count(rows, variant, result)
         outputs, start = result.execution.outputs, 0

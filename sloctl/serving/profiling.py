@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import structlog
 
-from sloctl.engines.base import Engine, LayerTime
+from sloctl.engines.base import Engine, Inputs, LayerTime
 from sloctl.serving.model import ModelService
 from sloctl.serving.variant import Variant
-from sloctl.serving.worker import EngineThread, Inputs, settle
+from sloctl.serving.worker import EngineThread, settle
 
 log = structlog.get_logger("sloctl.serving")
 _LOWEST = 19
@@ -21,9 +21,9 @@ def _step_back() -> None:
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST)
 
 
-def _profile(engine: Engine, inputs: Inputs) -> Sequence[LayerTime] | Exception:
+def _profile(engine: Engine, requests: Sequence[Inputs]) -> Sequence[LayerTime] | Exception:
     try:
-        return engine.profile({name: array.copy() for name, array in inputs.items()})
+        return engine.profile(*requests)
     except Exception as error:  # a profile that fails costs one sample, nothing else
         return error
 
@@ -56,8 +56,8 @@ class Profiler:
         if loaded is None:
             return
         done: asyncio.Future[Sequence[LayerTime] | Exception] = asyncio.get_running_loop().create_future()
-        inputs = variant.last_inputs or loaded.sample
-        self._thread.submit(lambda: _profile(loaded.engine, inputs), settle(done))
+        requests = variant.last_requests or [loaded.sample]
+        self._thread.submit(lambda: _profile(loaded.engine, requests), settle(done))
         layers = await done
         if isinstance(layers, Exception):
             log.warning("profile failed", model=variant.model, variant=variant.name, error=str(layers))

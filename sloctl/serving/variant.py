@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sloctl.board import Board
-from sloctl.engines.base import Engine, TensorSpec
+from sloctl.engines.base import Engine, Inputs, TensorSpec
 from sloctl.serving.cost import Cost
 from sloctl.serving.encode import Encoder
 from sloctl.serving.health import VariantHealth
 from sloctl.serving.statistics import VariantCells
-from sloctl.serving.worker import EngineThread, Inputs
+from sloctl.serving.worker import EngineThread
 
 VERSION = "1"  # a model's variants are one version to clients; which one served is a response parameter
 
@@ -41,7 +41,7 @@ class Variant:
         "encoder",
         "health",
         "hung_since",
-        "last_inputs",
+        "last_requests",
         "last_success",
         "loaded",
         "model",
@@ -60,7 +60,7 @@ class Variant:
         self.encoder = Encoder(model, VERSION, name, [])
         self.hung_since: float | None = None
         self.last_success = 0.0
-        self.last_inputs: Inputs | None = None  # of the last batch, for a profile
+        self.last_requests: Sequence[Inputs] = ()  # of the last batch, for a profile
 
     def take(self, loaded: Loaded) -> None:
         """The variant is warm from now on."""

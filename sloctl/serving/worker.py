@@ -4,16 +4,14 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sloctl.engines.base import Engine, EngineError, Execution, Tensor
-
-Inputs = Mapping[str, Tensor]
+from sloctl.engines.base import Engine, EngineError, Execution, Inputs
 
 
 @dataclass(slots=True)
@@ -21,10 +19,10 @@ class BatchResult:
     """What became of a batch: `execution`, or `error` for people.
 
     `seconds` is the whole run as the data plane sees it; `bad` marks rows with non-finite outputs, None where
-    there are none; `inputs` is the batch as it ran, for a later profile.
+    there are none; `requests` is the batch as it ran, for a later profile.
     """
 
-    inputs: Inputs
+    requests: Sequence[Inputs]
     seconds: float
     execution: Execution | None = None
     error: str = ""
@@ -32,27 +30,22 @@ class BatchResult:
 
 
 def execute(engine: Engine, requests: Sequence[Inputs], rows: int, check_finite: bool) -> BatchResult:
-    """Joins the requests' inputs, runs them and checks what came out. Never raises."""
+    """Runs the requests as one batch and checks what came out. Never raises."""
     started = time.perf_counter()
-    inputs = requests[0] if len(requests) == 1 else _join(requests)
     try:
-        execution = engine.infer(inputs)
+        execution = engine.infer(*requests)
     except EngineError as error:
-        return BatchResult(inputs, time.perf_counter() - started, error=str(error))
+        return BatchResult(requests, time.perf_counter() - started, error=str(error))
     except Exception as error:  # whatever a runtime throws fails this batch, not the process
-        return BatchResult(inputs, time.perf_counter() - started, error=f"{type(error).__name__}: {error}")
-    result = BatchResult(inputs, time.perf_counter() - started, execution)
+        return BatchResult(requests, time.perf_counter() - started, error=f"{type(error).__name__}: {error}")
+    result = BatchResult(requests, time.perf_counter() - started, execution)
     for name, array in execution.outputs.items():
         if array.ndim == 0 or array.shape[0] != rows:
-            return BatchResult(inputs, result.seconds, error=f"output {name} has not {rows} rows: {array.shape}")
+            return BatchResult(requests, result.seconds, error=f"output {name} has not {rows} rows: {array.shape}")
         if check_finite and array.dtype.kind == "f" and not np.isfinite(array).all():
             bad: NDArray[np.bool_] = np.logical_not(np.isfinite(array).reshape(rows, -1).all(axis=1))
             result.bad = bad if result.bad is None else np.logical_or(result.bad, bad)
     return result
-
-
-def _join(requests: Sequence[Inputs]) -> Inputs:
-    return {name: np.concatenate([request[name] for request in requests]) for name in requests[0]}
 
 
 def settle(future: "asyncio.Future[Any]") -> Callable[[Any], None]:

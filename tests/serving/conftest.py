@@ -15,7 +15,8 @@ from sloctl.admission.classes import PriorityClasses
 from sloctl.board import Board, Phase
 from sloctl.config.daemon import DaemonConfig, ModelConfig
 from sloctl.config.runtime import Runtime
-from sloctl.engines.base import EngineError, Execution, LayerTime, Tensor, TensorSpec
+from sloctl.engines.base import EngineError, Execution, Inputs, LayerInfo, LayerTime, Tensor, TensorSpec
+from sloctl.engines.batch import joined
 from sloctl.serving.dataplane import DataPlane
 from sloctl.serving.http import HttpApp
 from sloctl.serving.loader import Hosted, Loader
@@ -38,6 +39,8 @@ class FakeEngine:
         self.max_batch = 8
         self.runtime = "fake 1.0"
         self.memory_bytes = 1000
+        self.concurrency = 1
+        self.layers: Mapping[str, LayerInfo] = {}
         self.batches: list[int] = []
         self.fail: str | None = None
         self.bad = False
@@ -46,7 +49,8 @@ class FakeEngine:
         self.go.set()
         self.profiled: list[Mapping[str, Tensor]] = []
 
-    def infer(self, inputs: Mapping[str, Tensor]) -> Execution:
+    def infer(self, *requests: Inputs) -> Execution:
+        inputs = joined(requests)
         self.go.wait(10)
         first = next(iter(inputs.values()))
         self.batches.append(len(first))
@@ -57,8 +61,11 @@ class FakeEngine:
         out = np.where((first[:, :1] == 13) | self.bad, np.float32(np.nan), out)
         return Execution({"y": out.astype(np.float32)}, 1e-5, 1e-6, self.context)
 
-    def profile(self, inputs: Mapping[str, Tensor]) -> Sequence[LayerTime]:
-        self.profiled.append(inputs)
+    def check(self, inputs: Inputs) -> Execution:
+        return self.infer(inputs)
+
+    def profile(self, *requests: Inputs) -> Sequence[LayerTime]:
+        self.profiled.append(joined(requests))
         return [LayerTime("matmul", 3e-6), LayerTime("relu", 1e-6)]
 
     def close(self) -> None:
