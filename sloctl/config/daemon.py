@@ -65,6 +65,7 @@ class ModelConfig(Model):
     max_queue: Annotated[int, Field(gt=0)] = 512
     deadline: Annotated[Duration, Field(gt=0)] = 10.0
     threads: Annotated[int, Field(ge=0)] = 1  # of a CPU engine; 0: one a core
+    contexts: Annotated[int, Field(ge=1, le=16)] = 1  # of a TensorRT engine, on each of its optimisation profiles
     allow_nonfinite: bool = False
     profile: ProfileConfig = ProfileConfig()
     breaker: BreakerConfig = BreakerConfig()

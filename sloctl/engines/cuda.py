@@ -1,13 +1,15 @@
 """The few CUDA calls that hosting needs, over cuda-bindings, with errors for people."""
 
 import ctypes
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sloctl.engines.base import EngineError
+from sloctl.engines.base import DeviceArray, DeviceLostError, EngineError, Tensor
 
 
 @cache
@@ -19,14 +21,41 @@ def _runtime() -> Any:
     return runtime
 
 
+# Errors that spoil a process's context for good, by their names in cudaError_t (CUDA Runtime API, "Error handling").
+_STICKY = frozenset(
+    f"cudaError{name}"
+    for name in (
+        "IllegalAddress",
+        "LaunchTimeout",
+        "Assert",
+        "HardwareStackError",
+        "IllegalInstruction",
+        "MisalignedAddress",
+        "InvalidAddressSpace",
+        "InvalidPc",
+        "LaunchFailure",
+        "ECCUncorrectable",
+        "NvlinkUncorrectable",
+        "ContextIsDestroyed",
+        "TensorMemoryLeak",
+        "ExternalDevice",
+        "Contained",
+    )
+)
+
+
 def call(name: str, *arguments: Any) -> Any:
-    """Calls `cuda<name>`; returns its result (one value, a tuple of several, or None). Raises EngineError."""
+    """Calls `cuda<name>`; returns its result (one value, a tuple of several, or None).
+
+    Raises EngineError, or DeviceLostError after which every call fails.
+    """
     runtime = _runtime()
     status, *results = getattr(runtime, f"cuda{name}")(*arguments)
     if status != runtime.cudaError_t.cudaSuccess:
         text = runtime.cudaGetErrorString(status)[1]
         reason = text.decode() if isinstance(text, bytes) else str(text)
-        raise EngineError(f"CUDA: {name} failed: {reason} ({status.name})")
+        kind = DeviceLostError if status.name in _STICKY else EngineError
+        raise kind(f"CUDA: {name} failed: {reason} ({status.name})")
     return results[0] if len(results) == 1 else tuple(results) or None
 
 
@@ -74,65 +103,74 @@ def free_memory() -> int:
     return int(call("MemGetInfo")[0])
 
 
-class Buffer:
-    """A pinned host array and a device buffer of the same size."""
+class Pinned:
+    """Host memory that the device reads and writes directly, as a flat array."""
 
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> None:
-        count = int(np.prod(shape))
-        self.bytes = max(count * dtype.itemsize, 1)
-        self.device = int(call("Malloc", self.bytes))
-        try:
-            self._pinned = int(call("MallocHost", self.bytes))
-        except EngineError:
-            call("Free", self.device)
-            raise
-        raw = (ctypes.c_char * self.bytes).from_address(self._pinned)
-        self.host: NDArray[np.generic] = np.frombuffer(memoryview(raw), dtype=dtype, count=count).reshape(shape)
+    def __init__(self, count: int, dtype: np.dtype[np.generic]) -> None:
+        size = max(count * dtype.itemsize, 1)
+        self._address = int(call("MallocHost", size))
+        raw = (ctypes.c_char * size).from_address(self._address)
+        self.array: NDArray[np.generic] = np.frombuffer(memoryview(raw), dtype=dtype, count=count)
 
     def free(self) -> None:
-        """Gives both back."""
-        if self.device:
-            call("Free", self.device)
-            call("FreeHost", self._pinned)
-            self.device = 0
+        """Gives it back."""
+        call("FreeHost", self._address)
 
 
-def copy_in(buffer: Buffer, size: int, stream: Any) -> None:
-    """Copies the first `size` bytes to the device, in the stream's order."""
-    kind = _runtime().cudaMemcpyKind.cudaMemcpyHostToDevice
-    call("MemcpyAsync", buffer.device, buffer.host.ctypes.data, size, kind, stream)
+def copy_in(to: int, source: Tensor | DeviceArray, stream: Any) -> None:
+    """Copies a dense tensor to the device in the stream's order.
+
+    Straight from where it lies: the driver stages memory that is not pinned at least as fast as a copy of ours to
+    pinned memory would. `source` must live until the stream has passed the copy.
+    """
+    kinds = _runtime().cudaMemcpyKind
+    if isinstance(source, DeviceArray):
+        call("MemcpyAsync", to, source.pointer, source.nbytes, kinds.cudaMemcpyDeviceToDevice, stream)
+    else:
+        call("MemcpyAsync", to, source.ctypes.data, source.nbytes, kinds.cudaMemcpyHostToDevice, stream)
 
 
-def copy_out(buffer: Buffer, size: int, stream: Any) -> None:
-    """Copies the first `size` bytes from the device, in the stream's order."""
+def copy_out(to: Pinned, source: int, size: int, stream: Any) -> None:
+    """Copies `size` bytes from the device, in the stream's order."""
     kind = _runtime().cudaMemcpyKind.cudaMemcpyDeviceToHost
-    call("MemcpyAsync", buffer.host.ctypes.data, buffer.device, size, kind, stream)
+    call("MemcpyAsync", to.array.ctypes.data, source, size, kind, stream)
 
 
-def new_stream() -> Any:
-    """A stream that does not wait for the default one."""
-    return call("StreamCreateWithFlags", _runtime().cudaStreamNonBlocking)
+def new_stream(urgent: bool = True) -> Any:
+    """A stream that does not wait for the default one, of the highest priority or of the lowest."""
+    least, greatest = call("DeviceGetStreamPriorityRange")
+    priority = greatest if urgent else least
+    return call("StreamCreateWithPriority", _runtime().cudaStreamNonBlocking, priority)
 
 
-class Timer:
-    """Two events on a stream."""
+def new_event(*, timed: bool = False, blocking: bool = False) -> Any:
+    """An event: `timed` to measure between two, `blocking` to be waited for without keeping a core busy."""
+    runtime = _runtime()
+    flags = 0 if timed else runtime.cudaEventDisableTiming
+    return call("EventCreateWithFlags", flags | (runtime.cudaEventBlockingSync if blocking else 0))
 
-    def __init__(self) -> None:
-        self._start, self._end = call("EventCreate"), call("EventCreate")
 
-    def start(self, stream: Any) -> None:
-        """Marks the beginning on the stream."""
-        call("EventRecord", self._start, stream)
+def follow(stream: Any, event: Any) -> None:
+    """What comes next on the stream waits for the event."""
+    call("StreamWaitEvent", stream, event, 0)
 
-    def stop(self, stream: Any) -> None:
-        """Marks the end on the stream."""
-        call("EventRecord", self._end, stream)
 
-    def seconds(self) -> float:
-        """Device time between the marks; the stream must be synchronised."""
-        return float(call("EventElapsedTime", self._start, self._end)) / 1e3
+def seconds_between(start: Any, end: Any) -> float:
+    """Device time between two timed events that have passed."""
+    return float(call("EventElapsedTime", start, end)) / 1e3
 
-    def close(self) -> None:
-        """Destroys the events."""
-        call("EventDestroy", self._start)
-        call("EventDestroy", self._end)
+
+def capture(stream: Any, work: Callable[[], object]) -> Any:
+    """An executable graph of what `work` puts on the stream. Raises EngineError where it cannot be captured."""
+    call("StreamBeginCapture", stream, _runtime().cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal)
+    try:
+        work()
+    except BaseException:
+        with suppress(EngineError):
+            call("StreamEndCapture", stream)  # a stream left in capture mode could not be used any more
+        raise
+    graph = call("StreamEndCapture", stream)
+    try:
+        return call("GraphInstantiate", graph, 0)
+    finally:
+        call("GraphDestroy", graph)

@@ -46,7 +46,7 @@ def check_model(folder: Path, manifest: Manifest, device: str) -> Path:
     return path
 
 
-def create(path: Path, manifest: Manifest, *, device: str, threads: int, max_batch: int) -> Engine:
+def create(path: Path, manifest: Manifest, *, device: str, threads: int, max_batch: int, contexts: int = 1) -> Engine:
     """Level 4: the engine with its context and buffers. Raises EngineError."""
     rows = min(max_batch, manifest.max_batch)
     if manifest.runtime == "onnxruntime":
@@ -55,7 +55,7 @@ def create(path: Path, manifest: Manifest, *, device: str, threads: int, max_bat
         return OnnxEngine(path, threads=threads, max_batch=rows)
     from sloctl.engines.tensorrt import TensorRTEngine
 
-    return TensorRTEngine(path, device=device, max_batch=rows, lean_runtime=manifest.lean_runtime)
+    return TensorRTEngine(path, device=device, max_batch=rows, lean_runtime=manifest.lean_runtime, contexts=contexts)
 
 
 def sample(engine: Engine, manifest: Manifest) -> dict[str, Tensor]:
@@ -68,13 +68,15 @@ def probe(engine: Engine, manifest: Manifest) -> None:
     check_outputs(engine.infer(sample(engine, manifest)).outputs, manifest.probe)
 
 
-def load_engine(folder: Path, *, device: str, threads: int, max_batch: int) -> tuple[Engine, Manifest]:
+def load_engine(
+    folder: Path, *, device: str, threads: int, max_batch: int, contexts: int = 1
+) -> tuple[Engine, Manifest]:
     """All steps but the probe. Raises EngineError."""
     manifest = read_manifest(folder)
     check_device(device)
     check_runtime(manifest)
     path = check_model(folder, manifest, device)
-    return create(path, manifest, device=device, threads=threads, max_batch=max_batch), manifest
+    return create(path, manifest, device=device, threads=threads, max_batch=max_batch, contexts=contexts), manifest
 
 
 def cpu_name() -> str:

@@ -30,7 +30,11 @@ class EngineHosting:
     def load(self, folder: Path, config: ModelConfig) -> Hosted:
         """Level 4. Raises EngineError."""
         engine, manifest = loading.load_engine(
-            folder, device=self._device, threads=config.threads, max_batch=config.max_batch
+            folder,
+            device=self._device,
+            threads=config.threads,
+            max_batch=config.max_batch,
+            contexts=config.contexts,
         )
 
         def probe(asked: Engine) -> None:

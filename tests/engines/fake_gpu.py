@@ -24,8 +24,10 @@ class Cuda(ModuleType):
     """`cuda.bindings.runtime`, with one device."""
 
     cudaError_t = Status
-    cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
+    cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2, cudaMemcpyDeviceToDevice=3)
     cudaStreamNonBlocking = 1
+    cudaEventDisableTiming, cudaEventBlockingSync = 2, 1
+    cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
 
     def __init__(self) -> None:
         super().__init__("runtime")
@@ -34,6 +36,9 @@ class Cuda(ModuleType):
         self.fails: dict[str, Status] = {}
         self.sticky = False
         self.next = 1000
+        self.captured: dict[int, list[Any]] = {}  # stream or graph: the launches that it holds
+        self.graph_launches = 0
+        self.before_sync: Any = None  # called before the host waits for an event
 
     def _do(self, name: str, *values: Any) -> tuple[Any, ...]:
         if self.sticky:
@@ -90,14 +95,51 @@ class Cuda(ModuleType):
         ctypes.memmove(to, source, size)
         return self._do("MemcpyAsync")
 
-    def cudaStreamCreateWithFlags(self, flags: int) -> tuple[Any, ...]:
-        return self._do("StreamCreateWithFlags", self._handle())
+    def cudaDeviceGetStreamPriorityRange(self) -> tuple[Any, ...]:
+        return self._do("DeviceGetStreamPriorityRange", 0, -5)
+
+    def cudaStreamCreateWithPriority(self, flags: int, priority: int) -> tuple[Any, ...]:
+        return self._do("StreamCreateWithPriority", self._handle())
+
+    def cudaStreamBeginCapture(self, stream: int, mode: int) -> tuple[Any, ...]:
+        status = self._do("StreamBeginCapture")
+        if not status[0]:
+            self.captured[stream] = []
+        return status
+
+    def cudaStreamEndCapture(self, stream: int) -> tuple[Any, ...]:
+        graph = self._handle()
+        self.captured[graph] = self.captured.pop(stream)
+        return self._do("StreamEndCapture", graph)
+
+    def cudaGraphInstantiate(self, graph: int, flags: int) -> tuple[Any, ...]:
+        made = self._do("GraphInstantiate", None)
+        if not made[0]:
+            made = (made[0], self._handle())
+            self.captured[made[1]] = self.captured[graph]
+        return made
+
+    def cudaGraphLaunch(self, graph: int, stream: int) -> tuple[Any, ...]:
+        assert stream in self.handles
+        self.graph_launches += 1
+        for launch in self.captured[graph]:
+            launch()
+        return self._do("GraphLaunch")
 
     def cudaStreamSynchronize(self, stream: int) -> tuple[Any, ...]:
         return self._do("StreamSynchronize")
 
-    def cudaEventCreate(self) -> tuple[Any, ...]:
-        return self._do("EventCreate", self._handle())
+    def cudaEventCreateWithFlags(self, flags: int) -> tuple[Any, ...]:
+        return self._do("EventCreateWithFlags", self._handle())
+
+    def cudaStreamWaitEvent(self, stream: int, event: int, flags: int) -> tuple[Any, ...]:
+        assert {stream, event} <= self.handles
+        return self._do("StreamWaitEvent")
+
+    def cudaEventSynchronize(self, event: int) -> tuple[Any, ...]:
+        if self.before_sync is not None:
+            self.before_sync()
+        return self._do("EventSynchronize")
 
     def cudaEventRecord(self, event: int, stream: int) -> tuple[Any, ...]:
         return self._do("EventRecord")
@@ -109,26 +151,33 @@ class Cuda(ModuleType):
         self.handles.remove(handle)
         return self._do("EventDestroy")
 
-    cudaStreamDestroy = cudaEventDestroy
+    cudaStreamDestroy = cudaGraphDestroy = cudaGraphExecDestroy = cudaEventDestroy
 
 
 class Context:
     """`y = x @ WEIGHTS` on the addresses it was given."""
 
-    def __init__(self, cuda: Cuda) -> None:
+    def __init__(self, cuda: Cuda, profiles: list[tuple[int, int, int]]) -> None:
         self.cuda = cuda
+        self.profiles, self.profile = profiles, 0
         self.addresses: dict[str, int] = {}
         self.rows = 0
         self.profiler: Any = None
         self.enqueue_emits_profile = True
         self.launched = False
 
+    def set_optimization_profile_async(self, index: int, stream: int) -> bool:
+        assert stream in self.cuda.handles
+        self.profile = index
+        return index < len(self.profiles)
+
     def set_tensor_address(self, name: str, address: int) -> bool:
         self.addresses[name] = address
         return True
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        if not 1 <= shape[0] <= 8:
+        low, _, high = self.profiles[self.profile]
+        if not low <= shape[0] <= high:
             return False
         self.rows = shape[0]
         return True
@@ -139,10 +188,17 @@ class Context:
     def execute_async_v3(self, stream: int) -> bool:
         if stream not in self.cuda.handles:
             return False
-        x = _floats(self.addresses["x"], self.rows * 4).reshape(-1, 4)
-        _floats(self.addresses["y"], self.rows * 3)[:] = (x @ WEIGHTS).ravel()
-        self.launched = True
+        addresses, rows = dict(self.addresses), self.rows
+        if stream in self.cuda.captured:
+            self.cuda.captured[stream].append(lambda: self.compute(addresses, rows))
+        else:
+            self.compute(addresses, rows)
+            self.launched = True
         return True
+
+    def compute(self, addresses: dict[str, int], rows: int) -> None:
+        x = _floats(addresses["x"], rows * 4).reshape(-1, 4)
+        _floats(addresses["y"], rows * 3)[:] = (x @ WEIGHTS).ravel()
 
     def report_to_profiler(self) -> bool:
         if self.profiler is None or self.enqueue_emits_profile or not self.launched:
@@ -176,12 +232,17 @@ class Engine:
         return (-1, 4) if name == "x" else (-1, 3)
 
     def get_tensor_profile_shape(self, name: str, profile: int) -> list[tuple[int, ...]]:
-        assert profile == 0
-        return [(1, 4), (4, 4), (8, 4)]
+        return [(rows, 4) for rows in self.trt.profiles[profile]]
+
+    @property
+    def num_optimization_profiles(self) -> int:
+        return len(self.trt.profiles)
 
     def create_execution_context(self) -> Context | None:
         self.contexts += 1
-        return Context(self.trt.cuda) if self.contexts == 1 else None  # as a plan of 8.6
+        if self.contexts > self.trt.most_contexts:
+            return None
+        return Context(self.trt.cuda, self.trt.profiles)
 
 
 class TensorRT(ModuleType):
@@ -201,6 +262,9 @@ class TensorRT(ModuleType):
         self.cuda = cuda
         self.kind = "FLOAT"
         self.loaded: list[str] = []
+        self.deserialised = 0
+        self.profiles = [(1, 4, 8)]  # least, best and most rows
+        self.most_contexts = 1  # of an engine, as a plan of 8.6 with one profile
 
     def Runtime(self, logger: Any) -> "Runtime":
         return Runtime(self, logger)
@@ -220,4 +284,5 @@ class Runtime:
         if not plan.startswith(b"ftrt"):
             self.logger.log("ERROR", "magic tag does not match")
             return None
+        self.trt.deserialised += 1
         return Engine(self.trt)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sloctl.engines import cuda, loading, tensorrt_runtime
-from sloctl.engines.base import EngineError, TensorSpec
+from sloctl.engines.base import DeviceArray, DeviceLostError, EngineError, TensorSpec
 from sloctl.engines.manifest import ManifestError, read_manifest, write_manifest
 from sloctl.engines.measure import make_manifest
 from sloctl.engines.tensorrt import TensorRTEngine
@@ -122,7 +122,7 @@ def test_a_load_that_runs_out_of_memory_leaves_nothing_behind(gpu: SimpleNamespa
 def test_a_sticky_error_fails_every_call_by_its_name_and_closing_still_ends(gpu: SimpleNamespace, plan: Path):
     engine = _engine(plan)
     gpu.cuda.sticky = True
-    with pytest.raises(EngineError, match="cudaErrorIllegalAddress"):
+    with pytest.raises(DeviceLostError, match="cudaErrorIllegalAddress"):
         engine.infer(_rows(1))
     with pytest.raises(EngineError, match="cudaErrorIllegalAddress"):
         loading.check_device("cuda:0")
@@ -251,3 +251,107 @@ def test_an_onnx_file_given_as_a_plan_is_refused_before_tensorrt_sees_it(gpu: Si
     honest = manifest.model_copy(update={"sha256": hashlib.sha256(data).hexdigest()})
     with pytest.raises(EngineError, match="an ONNX model, where tensorrt needs a TensorRT plan"):
         loading.check_model(folder, honest, "cuda:0")
+
+
+# Contexts, slots and graphs
+
+
+def test_the_third_launch_of_a_shape_is_a_graph_and_gives_the_same(gpu: SimpleNamespace, plan: Path):
+    engine = _engine(plan)
+    for _ in range(3):
+        for count in (2, 5):
+            inputs = _rows(count)
+            np.testing.assert_allclose(engine.infer(inputs).outputs["y"], inputs["x"] @ gpu.weights, rtol=1e-6)
+    assert gpu.cuda.graph_launches == 4  # a shape's first launch goes without
+
+
+@pytest.mark.parametrize("call", ["StreamBeginCapture", "GraphInstantiate"])
+def test_a_shape_that_cannot_be_captured_is_launched_plainly_ever_after(gpu: SimpleNamespace, plan: Path, call: str):
+    engine = _engine(plan)
+    gpu.cuda.fails[call] = gpu.cuda.cudaError_t.cudaErrorMemoryAllocation
+    for _ in range(2):
+        engine.infer(_rows(2))
+    gpu.cuda.fails.clear()
+    inputs = _rows(2)
+    np.testing.assert_allclose(engine.infer(inputs).outputs["y"], inputs["x"] @ gpu.weights, rtol=1e-6)
+    assert not gpu.cuda.graph_launches
+
+
+def test_requests_are_joined_on_the_device_wherever_they_lie(gpu: SimpleNamespace, plan: Path):
+    engine = _engine(plan)
+    whole = _rows(6)["x"]
+    on_device = DeviceArray(whole[1:3].ctypes.data, (2, 4), whole.dtype)  # the fake's device memory is the host's
+    backwards = np.ascontiguousarray(whole[3:][:, ::-1])[:, ::-1]
+    assert not backwards.flags.c_contiguous
+    for _ in range(3):
+        execution = engine.infer({"x": whole[:1]}, {"x": on_device}, {"x": backwards})
+        np.testing.assert_allclose(execution.outputs["y"], whole @ gpu.weights, rtol=1e-6)
+
+
+def test_requests_of_different_shapes_are_no_batch(gpu: SimpleNamespace, plan: Path):
+    with pytest.raises(EngineError, match="expected 1 to 8"):
+        _engine(plan).infer(_rows(5), _rows(4))
+
+
+def test_two_batches_are_in_hand_at_once_and_keep_apart(gpu: SimpleNamespace, plan: Path):
+    engine = _engine(plan)
+    assert engine.concurrency == 2
+    for _ in range(2):
+        engine.infer(_rows(3))  # the second batch's slot has no graph yet
+    met = threading.Barrier(2, timeout=10)
+    gpu.cuda.before_sync = met.wait  # neither comes back before the other was launched
+    found: dict[int, np.ndarray] = {}
+
+    def run(count: int) -> None:
+        found[count] = engine.infer(_rows(count)).outputs["y"]
+
+    threads = [threading.Thread(target=run, args=(count,)) for count in (3, 4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for count in (3, 4):
+        np.testing.assert_allclose(found[count], _rows(count)["x"] @ gpu.weights, rtol=1e-6)
+
+
+def test_every_profile_has_a_context_and_the_nearest_is_taken(gpu: SimpleNamespace, plan: Path):
+    gpu.trt.profiles, gpu.trt.most_contexts = [(1, 1, 2), (1, 16, 32)], 2
+    engine = _engine(plan)
+    assert (engine.max_batch, engine.concurrency) == (32, 4)
+    contexts = {count: engine.infer(_rows(count)).context for count in (1, 2, 3, 32)}
+    assert contexts == {1: 0, 2: 0, 3: 1, 32: 1}
+
+
+def test_shapes_between_profiles_are_refused_with_the_ranges(gpu: SimpleNamespace, plan: Path):
+    gpu.trt.profiles, gpu.trt.most_contexts = [(1, 1, 2), (8, 16, 32)], 2
+    with pytest.raises(EngineError, match=r"\[4, 4\] fit no optimisation profile: \[1, 4\] to \[2, 4\]; \[8, 4\] to"):
+        _engine(plan).infer(_rows(4))
+
+
+def test_as_many_contexts_as_asked_for_and_as_the_plan_gives(gpu: SimpleNamespace, plan: Path):
+    gpu.trt.most_contexts = 5
+    asked = TensorRTEngine(plan, device="cuda:0", max_batch=8, contexts=3)
+    assert asked.concurrency == 6
+    gpu.trt.most_contexts = 2
+    assert TensorRTEngine(plan, device="cuda:0", max_batch=8, contexts=3).concurrency == 4
+
+
+@pytest.mark.parametrize(("contexts", "context"), [(1, 0), (2, 1)])
+def test_a_check_has_a_context_of_its_own_where_the_plan_gives_one(
+    gpu: SimpleNamespace, plan: Path, contexts: int, context: int
+):
+    gpu.trt.most_contexts = contexts
+    engine = _engine(plan)
+    execution = engine.check(_rows(1))
+    assert execution.context == context
+    np.testing.assert_allclose(execution.outputs["y"], _rows(1)["x"] @ gpu.weights, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("contexts", "deserialised"), [(2, 2), (3, 1)])
+def test_a_plan_is_deserialised_again_for_profiles_only_if_need_be(
+    gpu: SimpleNamespace, plan: Path, contexts: int, deserialised: int
+):
+    gpu.trt.most_contexts = contexts
+    engine = _engine(plan)
+    assert len(engine.profile(_rows(2))) == 2
+    assert gpu.trt.deserialised == deserialised
