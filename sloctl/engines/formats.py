@@ -5,7 +5,7 @@ from pathlib import Path
 from sloctl.engines.base import EngineError
 
 _HEAD = 64
-_PLAN = (b"ftrt", b"ptrt")  # first bytes of TensorRT plans: 8.6 wraps them, later ones need not
+_PLAN = (b"ftrt", b"ptrt", b"vtrt")  # first bytes of TensorRT plans: 8.6, without its wrapping, TensorRT-RTX
 _ONNX = b"\x08"  # protobuf: ModelProto.ir_version, its first field
 _NOTED = {b"PK\x03\x04": "a zip archive", b"\x89HDF": "an HDF5 file", b"\x7fELF": "a program or library"}
 _KINDS = {"onnxruntime": "an ONNX model", "tensorrt": "a TensorRT plan"}

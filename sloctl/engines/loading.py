@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sloctl.engines.base import Engine, EngineError, Tensor
 from sloctl.engines.formats import require_format
-from sloctl.engines.manifest import Manifest, check_outputs, read_manifest, sample_inputs, verify_file
+from sloctl.engines.manifest import Manifest, check_outputs, read_manifest, reference_of, sample_inputs, verify_file
 
 
 def check_device(device: str) -> str:
@@ -30,6 +30,7 @@ def check_runtime(manifest: Manifest) -> str:
 
 def check_model(folder: Path, manifest: Manifest, device: str) -> Path:
     """Level 3: whether the file is the measured one and fits the device; returns it. Raises EngineError."""
+    reference_of(manifest)  # what was never run is not served
     path = verify_file(folder, manifest)
     require_format(path, manifest.runtime)
     if (manifest.runtime == "tensorrt") != (device != "cpu"):
@@ -60,12 +61,12 @@ def create(path: Path, manifest: Manifest, *, device: str, threads: int, max_bat
 
 def sample(engine: Engine, manifest: Manifest) -> dict[str, Tensor]:
     """The probe's input: one row, the same every time."""
-    return sample_inputs(list(engine.inputs), manifest.probe.seed)
+    return sample_inputs(list(engine.inputs), reference_of(manifest).seed)
 
 
 def probe(engine: Engine, manifest: Manifest) -> None:
     """Level 5: one dummy inference, finite and equal to its reference. Raises ProbeError."""
-    check_outputs(engine.infer(sample(engine, manifest)).outputs, manifest.probe)
+    check_outputs(engine.infer(sample(engine, manifest)).outputs, reference_of(manifest))
 
 
 def load_engine(

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from sloctl.config.base import Model
 from sloctl.engines.base import EngineError, Tensor, TensorSpec
@@ -58,8 +58,61 @@ class Probe(Model):
     absolute_tolerance: float = 1e-2
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Calibration(Model):
+    """What the ranges of a quantised model came from: method (entropy, percentile or max), samples and data set."""
+
+    method: str
+    samples: Positive
+    data: str
+
+
+class Gate(Model):
+    """How far a variant is from its reference, and the floor that it was held against.
+
+    `value` and `reference_value` are the metric's (0..1, higher is better), `agreement` the share of equal top-1
+    classes; the errors are over all outputs, `snr_db` is 10·log10(Σ reference² / Σ error²), missing without any error.
+    """
+
+    metric: str
+    data: str
+    samples: Positive
+    reference: str
+    value: Share
+    reference_value: Share
+    floor: Share | None = None
+    max_drop: Share | None = None
+    agreement: Share | None = None
+    max_absolute_error: float
+    mean_absolute_error: float
+    snr_db: float | None = None
+    ran_on: str  # the runtime; a stand-in says so
+
+
+class Build(Model):
+    """Where a variant came from: source model, builder, and how its precision was made."""
+
+    source: str
+    source_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    builder: str
+    method: str
+    flags: list[str] = Field(default=[])
+    shapes: dict[str, list[list[int]]] = Field(default={})  # by input: smallest, best, largest
+    seconds: Annotated[float, Field(ge=0)]
+    calibration: Calibration | None = None
+    gate: Gate | None = None
+    warnings: list[str] = Field(default=[])
+
+
 class Manifest(Model):
-    """A variant, as measured on the device named in it."""
+    """A variant, as measured on the device named in it.
+
+    One that was built ahead of time, for a device that was not there, says in `unmeasured` why it was not run; it has
+    no device, memory, latencies or probe, and is not served before `sloctl import` has measured it.
+    """
 
     api_version: Literal["sloctl/v1"] = "sloctl/v1"
     kind: Literal["Manifest"] = "Manifest"
@@ -70,16 +123,36 @@ class Manifest(Model):
     runtime: Literal["onnxruntime", "tensorrt"]
     runtime_version: str
     lean_runtime: Annotated[str, Field(pattern=r"^[^/\\]+$")] | None = None  # library that an older plan needs
-    device_name: str
+    device_name: str | None = None
+    device_memory_bytes: int | None = None
     compute_capability: str | None = None
     driver: str | None = None
     inputs: Annotated[list[TensorEntry], Field(min_length=1)]
     outputs: Annotated[list[TensorEntry], Field(min_length=1)]
     max_batch: Annotated[int, Field(gt=0)]
-    memory_bytes: int
+    memory_bytes: int | None = None
     latency_seconds: dict[int, float] = Field(default={})  # median by batch size
+    latency_p99_seconds: dict[int, float] = Field(default={})  # of `latency_runs` runs; the slowest, where few
+    latency_runs: dict[int, int] = Field(default={})
     accuracy: Accuracy | None = None
-    probe: Probe
+    build: Build | None = None
+    unmeasured: str | None = None
+    probe: Probe | None = None
+
+    @model_validator(mode="after")
+    def _measured_or_not(self) -> "Manifest":
+        if self.unmeasured is None and (self.probe is None or self.device_name is None or self.memory_bytes is None):
+            raise ValueError("probe, deviceName and memoryBytes are missing, and there is no word on why (unmeasured)")
+        return self
+
+
+def reference_of(manifest: Manifest) -> Probe:
+    """The probe of a measured variant. Raises ManifestError for one that was never run."""
+    if manifest.probe is None:
+        raise ManifestError(
+            f"{manifest.file} was never run ({manifest.unmeasured}); measure it here with `sloctl import --replace`"
+        )
+    return manifest.probe
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sloctl.engines.base import EngineError, TensorSpec
+from sloctl.engines.loading import load_engine
 from sloctl.engines.manifest import (
     NAME,
     ManifestError,
@@ -140,3 +141,17 @@ def test_a_probe_says_what_differs(output: list[float], message: str):
 def test_a_probe_misses_an_output_that_is_gone():
     with pytest.raises(EngineError, match="y"):
         check_outputs({"z": np.zeros((1, 2), np.float32)}, Probe(expected={"y": [1.0, 2.0]}))
+
+
+def test_a_variant_that_was_never_run_says_so_and_is_not_served(variant: Path):
+    manifest = read_manifest(variant)
+    missing = {"probe": None, "device_name": None, "memory_bytes": None, "latency_seconds": {}}
+    write_manifest(variant, manifest.model_copy(update={**missing, "unmeasured": "there is no GPU"}))
+    with pytest.raises(ManifestError, match=r"never run \(there is no GPU\); measure it here with `sloctl import"):
+        load_engine(variant, device="cpu", threads=1, max_batch=1)
+
+
+def test_a_manifest_without_a_probe_must_say_why(variant: Path):
+    write_manifest(variant, read_manifest(variant).model_copy(update={"probe": None}))
+    with pytest.raises(ManifestError, match="no word on why"):
+        read_manifest(variant)
