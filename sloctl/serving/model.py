@@ -2,9 +2,11 @@
 
 Algorithm. The first request of an idle model schedules a drain for the end of the loop's turn, so what arrived
 together runs together and an idle model waits for nothing. A batch of microseconds runs on the loop itself,
-since the way to a thread and back costs more than that; a longer one runs in its engine's thread.
+since the way to a thread and back costs more than that; a longer one runs in its engine's threads, where several
+can be in flight (`Lane`). An engine that takes several batches has a device behind it, which can hang: it never
+runs on the loop.
 
-Locking: none. All of it runs on the event loop; only the engine's call is elsewhere, one at a time (`Lane`).
+Locking: none. All of it runs on the event loop; only the engine's calls are elsewhere.
 """
 
 import asyncio
@@ -22,9 +24,10 @@ from sloctl.serving.batcher import Batcher
 from sloctl.serving.decode import ModelInputs, Wanted
 from sloctl.serving.errors import RequestError, failed, unavailable
 from sloctl.serving.faults import FaultSwitch
+from sloctl.serving.lane import LEAD, Job, Lane
 from sloctl.serving.pending import Pending, Probe
 from sloctl.serving.statistics import ModelCells
-from sloctl.serving.variant import Job, Lane, Variant
+from sloctl.serving.variant import Variant
 from sloctl.serving.worker import BatchResult, EngineThread, execute
 
 _INLINE = 200e-6  # seconds of a batch that the loop can spare
@@ -71,9 +74,10 @@ class ModelService:
         self._control = board.control(config.name)
         self._word = ControlWord()
         self._batcher: Batcher[Pending] = Batcher(classes, config.max_batch)
-        self._lane = Lane(self._schedule, clock)
+        self._lane = Lane(self._freed, clock)
         self._probes: deque[Probe] = deque()
         self._handle: asyncio.Handle | None = None
+        self._later = False  # whether it waits for a time
         self._context: tuple[Variant, int] | None = None
         breaker = Breaker(config.breaker, lambda state: self.cells.breaker(state.value))
         self.cells.breaker(breaker.state.value)
@@ -98,7 +102,7 @@ class ModelService:
         serving = self.require()
         # Lower classes do not count: they run later, and a queue full of them must not shut the higher ones out.
         queued, rows = self._batcher.ahead(priority)
-        wait = (rows + self._lane.rows) * serving.cost.seconds_per_row + serving.cost.one
+        wait = self._lane.remaining() + rows * serving.cost.seconds_per_row + serving.cost.one
         token = self._gate.admit(now, priority, deadline, queued, self.inflight, wait)
         if isinstance(token, Refusal):
             reason = token.outcome
@@ -119,10 +123,8 @@ class ModelService:
         self._batcher.add(pending)
         if self._handle is None:
             self._schedule()
-        elif self.config.batch_wait and self._batcher.rows >= self._batcher.max_rows:
-            self._handle.cancel()  # a full batch has nothing to wait for
-            self._handle = None
-            self._schedule()
+        elif self._later and self._batcher.rows >= self._batcher.max_rows:
+            self._reschedule()  # a full batch has nothing to wait for
 
     def probe(self, probe: Probe) -> None:
         """Puts a probe before the next batch."""
@@ -132,25 +134,60 @@ class ModelService:
     # Running
 
     def _schedule(self) -> None:
-        if self._lane.job is not None or self._handle is not None:
+        """Plans the next drain, unless it is planned or nothing could start."""
+        if self._handle is not None:
             return
-        if self.config.batch_wait and not self._probes and self._batcher.rows < self._batcher.max_rows:
-            self._handle = self._loop.call_later(self.config.batch_wait, self._drain)
+        if self._next_probe() is not None:
+            wait = 0.0
+        elif self._batcher.length and (self.serving is None or self._lane.takes(self.serving)):
+            wait = self._patience()
         else:
-            self._handle = self._loop.call_soon(self._drain)
+            return  # until something comes or a call comes back
+        self._later = wait > 0
+        plan = partial(self._loop.call_later, wait) if self._later else self._loop.call_soon
+        self._handle = plan(self._drain)
+
+    def _reschedule(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        self._schedule()
+
+    def _freed(self) -> None:
+        """A call has come back or was given up."""
+        if self._batcher.length or self._probes:
+            self._reschedule()
+
+    def _next_probe(self) -> Probe | None:
+        """The first probe that could start now."""
+        for probe in self._probes:
+            if self._lane.takes(probe.variant):
+                return probe
+        return None
+
+    def _patience(self) -> float:
+        """Seconds for which more requests may join the next batch (see `lane`)."""
+        if self._batcher.rows >= self._batcher.max_rows:
+            return 0.0
+        running = self._lane.remaining(self.serving)
+        return max(self.config.batch_wait, running - LEAD, LEAD) if running else self.config.batch_wait
 
     def _drain(self) -> None:
-        """Starts what comes next: a probe, else a batch."""
+        """Starts what comes next: a probe, then a batch."""
         self._handle = None
-        if self._lane.job is not None:
-            return
         word = self._control.read()
         if word is not self._word:
             self._apply(word)
         self._choose()
-        if self._probes:
-            self._start_probe(self._probes.popleft())
-            return
+        probe = self._next_probe()
+        if probe is not None:
+            self._probes.remove(probe)
+            self._start_probe(probe)
+        if self.serving is None or self._lane.takes(self.serving):
+            self._next_batch()
+        self._schedule()
+
+    def _next_batch(self) -> None:
         now = self._clock()
         self.cells.queue_length.set(self._batcher.length)
         batch, expired = self._batcher.take(now)
@@ -159,8 +196,6 @@ class ModelService:
         batch = [pending for pending in batch if not self._abandoned(pending)]
         if batch:
             self._start(batch, now)
-        if self._batcher.length or self._probes:
-            self._schedule()
 
     def _start(self, batch: list[Pending], now: float) -> None:
         variant = self.serving
@@ -174,11 +209,11 @@ class ModelService:
         inputs = [pending.inputs for pending in batch]
         seconds = variant.cost.predict(rows)
         call = partial(execute, variant.loaded.engine, inputs, rows, not self.config.allow_nonfinite)
-        if seconds < self.inline_below and not self.switch.faults:
+        if seconds < self.inline_below and variant.concurrency == 1 and not self.switch.faults:
             self._finish(batch, rows, variant, call())
             return
         limit = max(self._hang_after, _PATIENCE * seconds)
-        self._lane.start(Job(variant, rows, limit, partial(self._finish, batch, rows, variant)), call)
+        self._lane.start(Job(variant, rows, seconds, limit, partial(self._finish, batch, rows, variant)), call)
 
     def _finish(self, batch: list[Pending], rows: int, variant: Variant, result: BatchResult | None) -> None:
         cells = self.cells
@@ -191,9 +226,11 @@ class ModelService:
             reason = "engine_error" if result else "engine_hangs"
             self._fail(batch, reason, f"the engine failed: {message}")
             return
-        variant.cost.observe(rows, result.seconds)
+        now = self._clock()
+        # With several in flight a run also waits for the one before it, which has come back meanwhile.
+        variant.cost.observe(rows, min(result.seconds, now - self._lane.last))
         variant.last_requests = result.requests
-        variant.last_success = self._clock()
+        variant.last_success = now
         self._count(rows, variant, result)
         outputs, start = result.execution.outputs, 0
         if len(batch) == 1 and result.bad is None:
@@ -227,9 +264,8 @@ class ModelService:
     def _start_probe(self, probe: Probe) -> None:
         if not probe.variant.up:
             probe.done(None)
-            self._schedule()
             return
-        self._lane.start(Job(probe.variant, 1, probe.limit, probe.done), probe.call)
+        self._lane.start(Job(probe.variant, 1, probe.variant.cost.one, probe.limit, probe.done), probe.call)
 
     # Ends of a request
 
@@ -271,6 +307,7 @@ class ModelService:
         if word.breaker_sequence != self._sequence:
             self._sequence = word.breaker_sequence
             self._breaker.command(Command[word.breaker.name], self._clock())
+        self._choose()
 
     def _choose(self) -> None:
         """Follows the control word to a variant that is up; stays where it is otherwise."""
@@ -329,8 +366,7 @@ class ModelService:
         word = self._control.read()
         if word is not self._word:
             self._apply(word)
-        if self._lane.job is None:
-            self._choose()
+        self._choose()
         self._lane.watch()
         for pending in self._batcher.expire(now):
             self._expire(pending)

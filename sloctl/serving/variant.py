@@ -1,9 +1,7 @@
-"""A variant as the data plane holds it, and the lane in which a model's variants take turns."""
+"""A variant as the data plane holds it."""
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from sloctl.board import Board
 from sloctl.engines.base import Engine, Inputs, TensorSpec
@@ -37,6 +35,7 @@ class Variant:
     __slots__ = (
         "_specs",
         "cells",
+        "concurrency",
         "cost",
         "encoder",
         "health",
@@ -56,6 +55,7 @@ class Variant:
         self.cells = VariantCells(board, model, name)
         self.health = VariantHealth(board, model, name)
         self.loaded: Loaded | None = None
+        self.concurrency = 1
         self.cost = Cost({1: 0.0})
         self.encoder = Encoder(model, VERSION, name, [])
         self.hung_since: float | None = None
@@ -65,6 +65,8 @@ class Variant:
     def take(self, loaded: Loaded) -> None:
         """The variant is warm from now on."""
         self.loaded = loaded
+        self.concurrency = loaded.engine.concurrency
+        self.thread.grow(self.concurrency)
         self.cost = loaded.cost
         self.encoder = Encoder(self.model, VERSION, self.name, loaded.engine.outputs)
         self.cells.capacity.set(loaded.cost.capacity)
@@ -91,59 +93,3 @@ class Variant:
     def outputs(self) -> Sequence[TensorSpec]:
         """The engine's outputs, none before it is loaded."""
         return self.loaded.engine.outputs if self.loaded else ()
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """A call on a variant's engine; `done` gets its result, or None if it took longer than `limit` seconds."""
-
-    variant: Variant
-    rows: int
-    limit: float
-    done: Callable[[Any], None]
-    started: float = field(default=0.0)
-
-
-class Lane:
-    """One call at a time on a model's engines, in their threads.
-
-    A call that takes too long is given up: its variant counts as hung until the thread comes back, and the
-    lane is free for the other variants.
-    """
-
-    __slots__ = ("_clock", "_free", "job")
-
-    def __init__(self, free: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
-        """`free` is called whenever the lane has become free."""
-        self._free = free
-        self._clock = clock
-        self.job: Job | None = None
-
-    @property
-    def rows(self) -> int:
-        """Rows that run now."""
-        return self.job.rows if self.job else 0
-
-    def start(self, job: Job, call: Callable[[], Any]) -> None:
-        """Takes the lane. `call` must not raise."""
-        job.started = self._clock()
-        self.job = job
-        job.variant.thread.submit(call, lambda result: self._back(job, result))
-
-    def _back(self, job: Job, result: Any) -> None:
-        if self.job is not job:  # it was given up, and has come back after all
-            job.variant.hung_since = None
-            self._free()
-            return
-        self.job = None
-        job.done(result)
-        self._free()
-
-    def watch(self) -> None:
-        """Gives up a call that has taken too long."""
-        job = self.job
-        if job is not None and self._clock() - job.started > job.limit:
-            self.job = None
-            job.variant.hung_since = job.started
-            job.done(None)
-            self._free()

@@ -59,24 +59,33 @@ def settle(future: "asyncio.Future[Any]") -> Callable[[Any], None]:
 
 
 class EngineThread:
-    """A thread that makes one call after another and gives each result to the event loop.
+    """A thread that makes one call after another and gives each result to the event loop; more threads by `grow`.
 
-    It is a daemon thread: an engine that hangs must not keep the process from ending.
+    They are daemon threads: an engine that hangs must not keep the process from ending.
     """
 
     def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
+        self._name = name
         self._loop = loop
         self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Callable[[Any], None]] | None]
         self._calls = queue.SimpleQueue()
-        threading.Thread(target=self._run, name=name, daemon=True).start()
+        self._threads = 0
+        self.grow(1)
+
+    def grow(self, threads: int) -> None:
+        """Makes at least so many calls at a time from now on."""
+        while self._threads < threads:
+            self._threads += 1
+            threading.Thread(target=self._run, name=self._name, daemon=True).start()
 
     def submit(self, call: Callable[[], Any], done: Callable[[Any], None]) -> None:
-        """Makes `call` in the thread (it must not raise), then `done(result)` on the loop."""
+        """Makes `call` in a thread (it must not raise), then `done(result)` on the loop."""
         self._calls.put((call, done))
 
     def stop(self) -> None:
-        """Lets the thread end after what it was given."""
-        self._calls.put(None)
+        """Lets the threads end after what they were given."""
+        for _ in range(self._threads):
+            self._calls.put(None)
 
     def _run(self) -> None:
         while (item := self._calls.get()) is not None:
@@ -86,3 +95,4 @@ class EngineThread:
                 self._loop.call_soon_threadsafe(done, result)
             except RuntimeError:  # the loop is closed: nobody waits any more
                 return
+            del item, call, done, result  # they may hold a client's memory, and the next call may be far away

@@ -83,7 +83,7 @@ async def test_what_is_in_flight_during_a_switch_is_answered_by_the_old_variant(
     bench.in_threads()
     bench.engines["fp32"].go.clear()
     running = asyncio.create_task(bench.infer(1))
-    await until(lambda: bench.model._lane.job is not None)
+    await until(lambda: bench.model._lane.jobs)
     bench.word(variant=1)
     waiting = asyncio.create_task(bench.infer(1))
     await asyncio.sleep(0.005)
@@ -108,7 +108,7 @@ async def test_a_higher_class_overtakes_a_lower_one_in_the_queue(bench):
         order.append(priority)
 
     tasks = [asyncio.create_task(ask(2, 8))]
-    await until(lambda: bench.model._lane.job is not None)
+    await until(lambda: bench.model._lane.jobs)
     tasks += [asyncio.create_task(ask(p, 8)) for p in (3, 2, 1)]
     await until(lambda: bench.model._batcher.length == 3)
     bench.engines["fp32"].go.set()
@@ -200,7 +200,7 @@ async def test_a_full_queue_refuses_at_once(make):
     bench.in_threads()
     bench.engines["fp32"].go.clear()
     tasks = [asyncio.create_task(bench.infer(1))]
-    await until(lambda: bench.model._lane.job is not None)
+    await until(lambda: bench.model._lane.jobs)
     tasks += [asyncio.create_task(bench.infer(1)) for _ in range(2)]
     await until(lambda: bench.model._batcher.length == 2)
     refused = await bench.infer(1)
@@ -218,7 +218,7 @@ async def test_a_queue_full_of_a_lower_class_does_not_shut_a_higher_one_out(make
     bench.in_threads()
     bench.engines["fp32"].go.clear()
     tasks = [asyncio.create_task(bench.infer(1))]
-    await until(lambda: bench.model._lane.job is not None)
+    await until(lambda: bench.model._lane.jobs)
     tasks += [asyncio.create_task(bench.infer(1, parameters={"priority": 3})) for _ in range(2)]
     await until(lambda: bench.model._batcher.length == 2)
     assert (await bench.infer(1, parameters={"priority": 3})).status == 503
@@ -233,7 +233,7 @@ async def test_a_request_that_expires_in_the_queue_never_reaches_the_engine(benc
     engine = bench.engines["fp32"]
     engine.go.clear()
     first = asyncio.create_task(bench.infer(1))
-    await until(lambda: bench.model._lane.job is not None)
+    await until(lambda: bench.model._lane.jobs)
     ran = len(engine.batches)
     late = asyncio.create_task(bench.infer(1, parameters={"timeout": 1000}))
     await until(lambda: bench.model._batcher.length == 1)
@@ -259,7 +259,7 @@ async def test_a_cancelled_request_gives_everything_back(bench):
     bench.in_threads()
     bench.engines["fp32"].go.clear()
     tasks = [asyncio.create_task(bench.infer(1))]
-    await until(lambda: bench.model._lane.job is not None)
+    await until(lambda: bench.model._lane.jobs)
     tasks.append(asyncio.create_task(bench.infer(1)))
     await until(lambda: bench.model._batcher.length == 1)
     for task in tasks:
@@ -267,7 +267,7 @@ async def test_a_cancelled_request_gives_everything_back(bench):
     await asyncio.gather(*tasks, return_exceptions=True)
     assert bench.model.inflight == 0
     bench.engines["fp32"].go.set()
-    await until(lambda: bench.model._lane.job is None and bench.model._batcher.length == 0)
+    await until(lambda: not bench.model._lane.jobs and bench.model._batcher.length == 0)
     assert bench.scalar(c.REQUESTS, "m", "normal", "cancelled") == 2
     assert (await bench.infer(1)).status == 200
 
@@ -280,7 +280,7 @@ async def test_a_hung_run_is_given_up_and_the_other_variant_takes_over(bench):
     bench.word(faults=Fault.HANG)
     bench.model.tick()
     stuck = asyncio.create_task(bench.infer(1))
-    await until(lambda: bench.model._lane.job is not None)
+    await until(lambda: bench.model._lane.jobs)
     await asyncio.sleep(0.06)
     bench.model.tick()
     response = await stuck
@@ -297,7 +297,7 @@ async def test_a_switch_away_from_a_hung_variant_serves_again(bench):
     bench.in_threads()
     bench.engines["fp32"].go.clear()
     stuck = asyncio.create_task(bench.infer(1))
-    await until(lambda: bench.model._lane.job is not None)
+    await until(lambda: bench.model._lane.jobs)
     await asyncio.sleep(0.06)
     bench.model.tick()
     assert (await stuck).status == 500
@@ -429,7 +429,7 @@ async def test_a_probe_that_gets_no_turn_for_load_is_no_miss(bench):
     bench.engines["fp32"].go.clear()
     bench.model._hang_after = 60.0
     running = asyncio.create_task(bench.infer(1))
-    await until(lambda: bench.model._lane.job is not None)
+    await until(lambda: bench.model._lane.jobs)
     probing = asyncio.create_task(prober(bench, timeout=0.02).round())
     while not probing.done():
         bench.model.tick()
