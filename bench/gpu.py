@@ -9,23 +9,23 @@ binary tensor of 1 MiB, so that a single client can saturate the device. Prints 
 import asyncio
 import json
 import re
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bench.plans import ROOT, ROWS, Daemon, daemon, import_plans, sloctl
 from sloctl.cli._digits import evaluation
 from sloctl.load.driver import drive
 from sloctl.load.results import Record, by_phase, first_bad_second, lag
 from sloctl.load.schedule import Phase, Schedule, plan
 from sloctl.load.v2 import bodies, sender
 
-ROOT = Path(__file__).resolve().parent.parent
-ROWS = 64
 OBJECTIVE = 0.05
 PRIORITIES = ("high", "normal", "low")
 DAEMON = f"""
@@ -76,45 +76,14 @@ spec:
 """
 
 
-def sloctl(*arguments: str) -> str:
-    """Runs a command of sloctl and returns what it prints."""
-    command = [sys.executable, "-m", "sloctl.cli.main", *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
 def prepare(folder: Path, plans: Path, lean: str | None) -> None:
-    """Imports both plans, measured on the evaluation set, and writes the configuration."""
-    held_out = evaluation(ROOT / "examples" / "digits")
-    np.savez(folder / "eval.npz", labels=held_out.labels, image=held_out.inputs["image"])
-    for variant in ("fp32", "int8"):
-        options = ["--device", "cuda:0", "--max-batch", str(ROWS), "--evaluate", str(folder / "eval.npz")]
-        options += ["--lean-runtime", lean] if lean else []
-        source = str(plans / f"digits_resnet.{variant}.plan")
-        repository = str(folder / "repository")
-        print(sloctl("import", source, "--model", "digits", "--variant", variant, "--repository", repository, *options))
-    for name, text in (("sloctl", DAEMON), ("slo", SLO), ("policy", POLICY)):
+    """Imports both plans, measured on the evaluation set, and writes what the daemon's file names."""
+    import_plans(folder, plans, ("fp32", "int8"), lean)
+    for name, text in (("slo", SLO), ("policy", POLICY)):
         (folder / f"{name}.yaml").write_text(text)
 
 
-def get(url: str) -> str:
-    """The body of a GET."""
-    with urllib.request.urlopen(url, timeout=5) as response:
-        return str(response.read().decode())
-
-
-def wait_ready(control: str) -> None:
-    """Waits until the daemon is ready."""
-    for _ in range(600):
-        try:
-            get(f"{control}/health/ready")
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise SystemExit("the daemon did not become ready")
-
-
-async def play(serving: str, control: str, schedule: Schedule) -> list[Record]:
+async def play(server: Daemon, schedule: Schedule) -> list[Record]:
     """Drives the schedule, with a line of the daemon's own view each second."""
     records: list[Record] = []
     images = evaluation(ROOT / "examples" / "digits").inputs["image"][:ROWS].astype(np.float32)
@@ -124,19 +93,19 @@ async def play(serving: str, control: str, schedule: Schedule) -> list[Record]:
         started = time.monotonic()
         while True:
             await asyncio.sleep(1)
-            model = json.loads(await asyncio.to_thread(get, f"{control}/api/v1/status"))["models"][0]
+            model: dict[str, Any] = await asyncio.to_thread(server.status)
             p99 = (model["latency"]["p99"] or 0) * 1e3
             rates = f"offered {model['offeredRate']:6.1f}/s served {model['servedRate']:6.1f}/s"
             print(f"{time.monotonic() - started:5.1f} s  {model['variant']:5s} {rates} p99 {p99:7.2f} ms", flush=True)
 
-    async with sender(serving, "digits", made, 2.0) as send:
+    async with sender(server.serving, "digits", made, 2.0) as send:
         watcher = asyncio.create_task(watch())
         await drive(schedule, send, records.append)
         watcher.cancel()
     return records
 
 
-def report(records: list[Record], schedule: Schedule, control: str) -> None:
+def report(records: list[Record], schedule: Schedule, server: Daemon) -> None:
     """Prints the tables."""
     print("\n| phase | offered | good | late | refused | failed | p50 ms | p99 ms | served by |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
@@ -148,7 +117,7 @@ def report(records: list[Record], schedule: Schedule, control: str) -> None:
         print(f"| {name} | {figures} | {shares} |")
     bad = first_bad_second(records, schedule.span("rise")[0], OBJECTIVE, 0.99)
     print(f"\nfirst bad second at {bad} s; the driver's own lag p99 {lag(records) * 1e3:.1f} ms\n\nDecisions:\n")
-    for record in reversed(json.loads(get(f"{control}/api/v1/decisions"))["decisions"]):
+    for record in reversed(json.loads(server.get("/api/v1/decisions"))["decisions"]):
         print(f"- {record['at']} {record['action']}: {record['before']} → {record['after']}, {record['reason']}")
 
 
@@ -158,35 +127,24 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         prepare(folder, plans, lean)
-        command = [sys.executable, "-m", "sloctl.cli.main", "serve", "-c", str(folder / "sloctl.yaml")]
-        with (folder / "log").open("wb") as log, subprocess.Popen(command, stderr=log) as daemon:
-            try:
-                run(folder)
-            finally:
-                daemon.terminate()
-                daemon.wait(30)
-                print("\nThe daemon's log:\n\n```\n" + (folder / "log").read_text()[-6000:] + "```")
+        with daemon(folder, DAEMON) as server:
+            run(server)
+            print("\nThe daemon's log:\n\n```\n" + server.log.read_text()[-6000:] + "```")
 
 
-def run(folder: Path) -> None:
+def run(server: Daemon) -> None:
     """One schedule against the running daemon."""
-    for _ in range(100):
-        found = dict(re.findall(r"sloctl: (serving|control) on (http://\S+)", (folder / "log").read_text()))
-        if len(found) == 2:
-            break
-        time.sleep(0.1)
-    wait_ready(found["control"])
-    variants = json.loads(get(f"{found['control']}/api/v1/status"))["models"][0]["variants"]
+    variants: Any = server.status()["variants"]
     capacity = {variant["name"]: variant["capacity"] for variant in variants}
     print(f"capacities, images/s: {capacity}\n")
     fp32 = capacity["fp32"] / ROWS
     phases = [Phase("calm", 6, 0.4 * fp32), Phase("rise", 12, 1.5 * fp32), Phase("calm again", 14, 0.4 * fp32)]
     schedule = plan(phases, {"high": 0.2, "normal": 0.5, "low": 0.3}, seed=1)
-    records = asyncio.run(play(found["serving"], found["control"], schedule))
-    report(records, schedule, found["control"])
-    print("\n```\n" + sloctl("layers", "digits", "-n", "8", "--url", found["control"]) + "```\n\n```")
+    records = asyncio.run(play(server, schedule))
+    report(records, schedule, server)
+    print("\n```\n" + sloctl("layers", "digits", "-n", "8", "--url", server.control) + "```\n\n```")
     wanted = re.compile(r"^sloctl_(gpu_|enqueue_duration_seconds_(sum|count)|engine_duration_seconds_(sum|count))")
-    print("\n".join(line for line in get(f"{found['control']}/metrics").splitlines() if wanted.match(line)) + "\n```")
+    print("\n".join(line for line in server.get("/metrics").splitlines() if wanted.match(line)) + "\n```")
 
 
 if __name__ == "__main__":

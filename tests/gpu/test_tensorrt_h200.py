@@ -108,3 +108,39 @@ def test_a_plan_for_another_gpu_is_refused_before_it_is_loaded(repository: Path)
             load_engine(folder, device="cuda:0", threads=1, max_batch=1)
     finally:
         write_manifest(folder, manifest)
+
+
+def test_batches_in_hand_at_once_keep_apart_through_graphs_and_checks(repository: Path):
+    folder = next((repository / "digits").iterdir())
+    engine, manifest = load_engine(folder, device="cuda:0", threads=1, max_batch=64)
+    batches = {size: sample_inputs(list(engine.inputs), seed=size, batch=size) for size in (1, 7, 64)}
+    expected = {size: engine.infer(batch).outputs["logits"] for size, batch in batches.items()}
+    wrong: list[str] = []
+
+    def work(size: int) -> None:
+        for _ in range(100):
+            found = engine.infer(batches[size]).outputs["logits"]
+            if not np.allclose(found, expected[size], atol=1e-3):
+                wrong.append(f"batch {size}")
+
+    threads = [threading.Thread(target=work, args=(size,)) for size in batches]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        probe(engine, manifest)
+        engine.check(batches[1])
+        engine.profile(batches[7])
+    engine.close()
+    assert engine.concurrency >= 2
+    assert not wrong
+
+
+def test_requests_in_one_batch_are_answered_as_alone(repository: Path):
+    folder = next((repository / "digits").iterdir())
+    engine, _ = load_engine(folder, device="cuda:0", threads=1, max_batch=64)
+    whole = sample_inputs(list(engine.inputs), seed=5, batch=48)
+    parts = [{"image": whole["image"][at : at + 16]} for at in (0, 16, 32)]
+    for _ in range(3):
+        together = engine.infer(*parts).outputs["logits"]
+        np.testing.assert_allclose(together, engine.infer(whole).outputs["logits"], atol=1e-3)
+    engine.close()
