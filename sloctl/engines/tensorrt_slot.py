@@ -120,7 +120,11 @@ class Context:
             self._closing = stack.pop_all()
 
     def _choose_profile(self) -> None:
-        if not self.trt.set_optimization_profile_async(self.profile.index, int(self.stream)):
+        try:
+            taken = self.trt.set_optimization_profile_async(self.profile.index, int(self.stream))
+        except RuntimeError:  # what the bindings make of a refusal
+            taken = False
+        if not taken:
             raise EngineError(f"optimisation profile {self.profile.index} cannot be had: {reason()}")
         cuda.call("StreamSynchronize", self.stream)
 
