@@ -157,8 +157,9 @@ class Cuda(ModuleType):
 class Context:
     """`y = x @ WEIGHTS` on the addresses it was given."""
 
-    def __init__(self, cuda: Cuda, profiles: list[tuple[int, int, int]]) -> None:
+    def __init__(self, cuda: Cuda, profiles: list[tuple[int, int, int]], *, first: bool) -> None:
         self.cuda = cuda
+        self.first = first  # or else all profiles are taken
         self.profiles, self.profile = profiles, 0
         self.addresses: dict[str, int] = {}
         self.rows = 0
@@ -168,6 +169,8 @@ class Context:
 
     def set_optimization_profile_async(self, index: int, stream: int) -> bool:
         assert stream in self.cuda.handles
+        if not self.first:
+            raise RuntimeError("Error in set optimization profile async.")
         self.profile = index
         return index < len(self.profiles)
 
@@ -238,11 +241,9 @@ class Engine:
     def num_optimization_profiles(self) -> int:
         return len(self.trt.profiles)
 
-    def create_execution_context(self) -> Context | None:
+    def create_execution_context(self) -> Context:
         self.contexts += 1
-        if self.contexts > self.trt.most_contexts:
-            return None
-        return Context(self.trt.cuda, self.trt.profiles)
+        return Context(self.trt.cuda, self.trt.profiles, first=self.contexts <= self.trt.most_contexts)
 
 
 class TensorRT(ModuleType):

@@ -113,6 +113,7 @@ def test_a_plan_for_another_gpu_is_refused_before_it_is_loaded(repository: Path)
 def test_batches_in_hand_at_once_keep_apart_through_graphs_and_checks(repository: Path):
     folder = next((repository / "digits").iterdir())
     engine, manifest = load_engine(folder, device="cuda:0", threads=1, max_batch=64)
+    assert engine.concurrency >= 2
     batches = {size: sample_inputs(list(engine.inputs), seed=size, batch=size) for size in (1, 7, 64)}
     expected = {size: engine.infer(batch).outputs["logits"] for size, batch in batches.items()}
     wrong: list[str] = []
@@ -131,7 +132,6 @@ def test_batches_in_hand_at_once_keep_apart_through_graphs_and_checks(repository
         engine.check(batches[1])
         engine.profile(batches[7])
     engine.close()
-    assert engine.concurrency >= 2
     assert not wrong
 
 
