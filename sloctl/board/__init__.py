@@ -9,7 +9,7 @@ from sloctl.board.board import Board, Counter, Gauge, Histogram, LayerTable
 from sloctl.board.control_word import BreakerCommand, ControlWord, Fault
 from sloctl.board.health import HealthCell, LevelState
 from sloctl.board.snapshot import Snapshot
-from sloctl.board.status import Phase, PlaneStatus
+from sloctl.board.status import Ending, Phase, PlaneStatus
 from sloctl.board.topology import ModelTopology, Topology
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "BreakerCommand",
     "ControlWord",
     "Counter",
+    "Ending",
     "Fault",
     "Gauge",
     "HealthCell",

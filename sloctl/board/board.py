@@ -2,19 +2,17 @@
 
 import secrets
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sloctl.board import layout as _layout
 from sloctl.board.control_word import ControlCell, ControlWord
 from sloctl.board.health import HealthCell
-from sloctl.board.layout import HEADER_WORDS, LAYER_NAME_WORDS, MAGIC, LayerPlace, bounds_of, is_float
+from sloctl.board.layout import LAYER_NAME_WORDS, MAGIC, LayerPlace, bounds_of, is_float
 from sloctl.board.memory import Memory
 from sloctl.board.snapshot import Snapshot
 from sloctl.board.status import PlaneStatus
 from sloctl.board.topology import Topology
 from sloctl.telemetry.catalogue import Metric
-
-_RESTARTS = {"data": 4, "control": 5}
 
 
 class BoardMismatchError(Exception):
@@ -140,13 +138,10 @@ class Board:
         """A random number that tells this board from one before a restart of the whole daemon."""
         return self.memory.ints[2]
 
-    def restarts(self, plane: str) -> int:
-        """How often the supervisor has started a plane ('data' or 'control') anew."""
-        return self.memory.ints[_RESTARTS[plane]]
-
-    def count_restart(self, plane: str) -> None:
-        """Counts a restart; the supervisor alone calls it."""
-        self.memory.ints[_RESTARTS[plane]] += 1
+    def restarts(self, plane: str) -> Mapping[str, int]:
+        """How often the supervisor has started a plane ('data' or 'control') anew, by reason."""
+        status = {"data": self.data_status, "control": self.control_status}[plane]
+        return status.read().restarts
 
     @property
     def data_status(self) -> PlaneStatus:
@@ -191,6 +186,3 @@ class Board:
     def close(self) -> None:
         """Unmaps the memory (the descriptor stays open)."""
         self.memory.close()
-
-
-assert max(_RESTARTS.values()) < HEADER_WORDS  # noqa: S101  the header has room for them

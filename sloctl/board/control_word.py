@@ -25,7 +25,9 @@ class Fault(IntFlag):
     ERROR = 1  # every run fails
     NONFINITE = 2  # outputs are NaN
     SLOW = 4  # every run takes 0.2 s longer
-    HANG = 8  # a run does not come back while the fault is set
+    HANG = 8  # a run does not come back while the fault is set; on a GPU, a kernel keeps it busy
+    STICKY = 16  # a run loses the device to its process; on a GPU, a kernel writes to address 0
+    NVML = 32  # health probes find NVML without an answer
 
 
 @dataclass(frozen=True, slots=True)

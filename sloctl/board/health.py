@@ -14,11 +14,12 @@ class LevelState(IntEnum):
     PASSING = 1
     MISSED = 2  # a single miss, tolerated
     FAILING = 3
+    DEGRADED = 4  # stands, but something beside it is lost; the message says what
 
     @property
     def serves(self) -> bool:
         """Whether readiness stands with this state."""
-        return self in (LevelState.PASSING, LevelState.MISSED)
+        return self in (LevelState.PASSING, LevelState.MISSED, LevelState.DEGRADED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,11 @@ class HealthCell:
         self._start = place.start
 
     def write(self, state: LevelState, message: str, now: float) -> None:
-        """Sets state and message; a passing state moves the last success to `now` (monotonic seconds)."""
+        """Sets state and message; a success (passing or degraded) is dated `now` (monotonic seconds)."""
 
         def put() -> None:
             self._memory.ints[self._start + 1] = int(state)
-            if state is LevelState.PASSING:
+            if state in (LevelState.PASSING, LevelState.DEGRADED):
                 self._memory.floats[self._start + 2] = now
             self._memory.write_text(self._start + 3, MESSAGE_WORDS, message)
 

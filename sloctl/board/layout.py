@@ -17,6 +17,7 @@ from sloctl.telemetry.catalogue import (
     DATA_METRICS,
     HEALTH_LEVELS,
     OUTCOMES,
+    RESTART_REASONS,
     Kind,
     Metric,
 )
@@ -24,8 +25,10 @@ from sloctl.telemetry.catalogue import (
 WORD = 8
 MESSAGE_WORDS = 32  # 256 bytes of text for a health message
 LAYER_NAME_WORDS = 20  # 160 bytes for a layer's name
-HEADER_WORDS = 8  # magic, layout, identity, supervisor's pid, data restarts, control restarts, spare
-STATUS_WORDS = 8  # pid, phase, heartbeat, started, spare
+HEADER_WORDS = 8  # magic, layout, identity, supervisor's pid, spare
+# A status: pid, phase, heartbeat, started; restarts by reason; a record of how the last process ended.
+RESTARTS_WORD = 4
+STATUS_WORDS = RESTARTS_WORD + len(RESTART_REASONS) + 1 + MESSAGE_WORDS
 MAGIC = 0x534C4F43544C3031  # 'SLOCTL01'
 
 Key = tuple[str, tuple[str, ...]]

@@ -9,7 +9,7 @@ from sloctl.board.memory import text_of
 from sloctl.telemetry.catalogue import DATA_METRICS, HEALTH_LEVEL, LAYER_DURATION, Kind, Metric
 from sloctl.telemetry.families import Family, HistogramValue, SummaryValue, Value
 
-_HEALTH_VALUE = {LevelState.PASSING: 1.0, LevelState.MISSED: 0.5}
+_HEALTH_VALUE = {LevelState.PASSING: 1.0, LevelState.MISSED: 0.5, LevelState.DEGRADED: 0.5}
 
 
 class Snapshot:

@@ -1,9 +1,12 @@
 """Which process a plane is, what it is doing and whether it still beats."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 
+from sloctl.board.layout import MESSAGE_WORDS, RESTARTS_WORD
 from sloctl.board.memory import Memory
+from sloctl.telemetry.catalogue import RESTART_REASONS
 
 
 class Phase(IntEnum):
@@ -15,14 +18,26 @@ class Phase(IntEnum):
     DRAINING = 3
 
 
+class Ending(IntEnum):
+    """Exit statuses by which a plane asks for a new process, since nothing else helps."""
+
+    DEVICE_LOST = 70  # a sticky CUDA error: every later call of this process fails
+    ENGINE_HANGS = 71  # every variant of a model hangs
+
+
 @dataclass(frozen=True, slots=True)
 class StatusReading:
-    """A plane's status; `heartbeat` and `started` are monotonic seconds, comparable across processes."""
+    """A plane's status; `heartbeat` and `started` are monotonic seconds, comparable across processes.
+
+    `restarts` by reason, and `ended`, how its last process ended ("" before any did).
+    """
 
     pid: int
     phase: Phase
     heartbeat: float
     started: float
+    restarts: Mapping[str, int] = field(default_factory=dict)
+    ended: str = ""
 
     def alive(self, now: float, patience: float) -> bool:
         """Whether the plane has beaten within `patience` seconds."""
@@ -35,6 +50,8 @@ class PlaneStatus:
     def __init__(self, memory: Memory, start: int) -> None:
         self._memory = memory
         self._start = start
+        self._restarts = start + RESTARTS_WORD
+        self._words = self._restarts + len(RESTART_REASONS)
 
     def begin(self, pid: int, now: float) -> None:
         """A new process takes the plane over."""
@@ -51,7 +68,17 @@ class PlaneStatus:
         """Says that the plane's loop is turning."""
         self._memory.floats[self._start + 2] = now
 
+    def last_words(self, text: str) -> None:
+        """Says how this process ends, for those who ask after it."""
+        self._memory.write_record(self._words, lambda: self._memory.write_text(self._words + 1, MESSAGE_WORDS, text))
+
+    def count_restart(self, reason: str) -> None:
+        """Counts a restart for one of the catalogue's RESTART_REASONS; the supervisor alone calls it."""
+        self._memory.ints[self._restarts + RESTART_REASONS.index(reason)] += 1
+
     def read(self) -> StatusReading:
         """The status as it is now."""
         ints, floats, start = self._memory.ints, self._memory.floats, self._start
-        return StatusReading(ints[start], Phase(ints[start + 1]), floats[start + 2], floats[start + 3])
+        ended = self._memory.read_record(self._words, lambda: self._memory.read_text(self._words + 1, MESSAGE_WORDS))
+        restarts = {reason: ints[self._restarts + i] for i, reason in enumerate(RESTART_REASONS)}
+        return StatusReading(ints[start], Phase(ints[start + 1]), floats[start + 2], floats[start + 3], restarts, ended)

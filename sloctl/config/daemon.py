@@ -33,8 +33,9 @@ class ControlConfig(Model):
 class HealthConfig(Model):
     """Health probes of the hosted variants."""
 
-    interval: Annotated[Duration, Field(ge=0.5)] = 5.0
-    timeout: Annotated[Duration, Field(gt=0)] = 2.0
+    interval: Annotated[Duration, Field(ge=0.5)] = 5.0  # within so long readiness falls
+    timeout: Annotated[Duration, Field(gt=0)] = 2.0  # of a probe, and the least time of a batch before it hangs
+    hang_limit: Annotated[Duration, Field(gt=0)] = 30.0  # of all variants of a model; then the data plane starts anew
 
 
 class BreakerConfig(Model):

@@ -76,12 +76,16 @@ class Health:
         """Started: the data plane has left its first loading."""
         return self.data_up and self.data.phase in (Phase.RUNNING, Phase.DRAINING)
 
+    @property
+    def _ended(self) -> str:
+        return f"; its last process ended: {self.data.ended}" if self.data.ended else ""
+
     def reasons(self) -> list[str]:
         """Why it is not ready; empty when it is."""
         if not self.data_up:
-            return ["data plane: no heartbeat (down or restarting)"]
+            return [f"data plane: no heartbeat (down or restarting){self._ended}"]
         if self.data.phase is not Phase.RUNNING:
-            return [f"data plane: {self.data.phase.name.lower()}"]
+            return [f"data plane: {self.data.phase.name.lower()}{self._ended}"]
         return self.broken
 
 

@@ -72,7 +72,13 @@ def health(health: Health) -> dict[str, Any]:
         "ready": health.ready,
         "started": health.started,
         "reasons": health.reasons(),
-        "dataPlane": {"up": health.data_up, "phase": health.data.phase.name.lower(), "pid": health.data.pid},
+        "dataPlane": {
+            "up": health.data_up,
+            "phase": health.data.phase.name.lower(),
+            "pid": health.data.pid,
+            "restarts": {reason: count for reason, count in health.data.restarts.items() if count},
+            "lastEnd": health.data.ended or None,
+        },
         "variants": [
             {
                 "model": model,
@@ -88,7 +94,7 @@ def health(health: Health) -> dict[str, Any]:
 def _planes(s: Sources) -> dict[str, Any]:
     readings = {"data": (s.health.data, s.health.data_up), "control": (s.health.control, True)}
     return {
-        plane: {"pid": r.pid, "phase": r.phase.name.lower(), "up": up, "restarts": s.board.restarts(plane)}
+        plane: {"pid": r.pid, "phase": r.phase.name.lower(), "up": up, "restarts": sum(r.restarts.values())}
         for plane, (r, up) in readings.items()
     }
 
@@ -179,7 +185,14 @@ def families(s: Sources) -> list[Family]:
         Family(c.BUILD_INFO, [((__version__,), 1.0)]),
         Family(c.READY, [((), float(s.health.ready))]),
         Family(c.PLANE_UP, [(("data",), float(s.health.data_up)), (("control",), 1.0)]),
-        Family(c.PLANE_RESTARTS, [((plane,), float(s.board.restarts(plane))) for plane in ("data", "control")]),
+        Family(
+            c.PLANE_RESTARTS,
+            [
+                ((plane, reason), float(count))
+                for plane in ("data", "control")
+                for reason, count in s.board.restarts(plane).items()
+            ],
+        ),
         *_process_families(s.senses),
         *_model_families(s),
         *_slo_families(s),

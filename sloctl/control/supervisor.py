@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from sloctl.board import Board, Phase, PlaneStatus
+from sloctl.board import Board, Ending, Phase, PlaneStatus
 from sloctl.config.runtime import Runtime
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -27,6 +27,8 @@ _START_PATIENCE = 300.0  # of a plane that has not yet said that it is there
 _STEADY = 5.0  # a process that lived this long is started anew at once
 _LONGEST_BACKOFF = 10.0
 _KILL_AFTER = 5.0  # on top of the drain time
+
+_OWN_WORDS = {ending.name.lower() for ending in Ending}  # the plane itself says why
 
 log = structlog.get_logger("sloctl.supervisor")
 
@@ -72,6 +74,8 @@ class _Plane:
     start_at: float = 0.0
     backoff: float = 0.0
     starts: int = field(default=0)
+    killed: bool = False  # by the supervisor, for want of a heartbeat
+    reason: str = ""  # of the last end, one of the catalogue's RESTART_REASONS
 
 
 class Supervisor:
@@ -122,11 +126,12 @@ class Supervisor:
             self._ended(plane, code, now)
         elif self._hangs(plane, now):
             log.error("plane does not beat: killing it", plane=plane.name, pid=plane.process.pid)
+            plane.killed = True
             plane.process.kill()
 
     def _start(self, plane: _Plane, now: float) -> None:
         if plane.starts:
-            self.board.count_restart(plane.name)
+            plane.status.count_restart(plane.reason)
         plane.starts += 1
         plane.started = now
         plane.process = subprocess.Popen(
@@ -143,7 +148,11 @@ class Supervisor:
         plane.backoff = 0.0 if lived >= _STEADY else min(max(2 * plane.backoff, 0.25), _LONGEST_BACKOFF)
         plane.start_at = now + plane.backoff
         plane.process = None
-        log.error("plane ended", plane=plane.name, status=_ending(code), restart_in=plane.backoff)
+        plane.reason, plane.killed = _reason(code, plane.killed), False
+        if plane.reason not in _OWN_WORDS:
+            plane.status.last_words(f"{plane.reason}: {_ending(code)}")
+        why = plane.status.read().ended
+        log.error("plane ended", plane=plane.name, status=_ending(code), why=why, restart_in=plane.backoff)
 
     def _hangs(self, plane: _Plane, now: float) -> bool:
         reading = plane.status.read()
@@ -187,6 +196,14 @@ def _child() -> None:
     """In the new process: signals as usual, and SIGTERM when the supervisor is gone, however it went."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _reason(code: int, killed: bool) -> str:
+    if killed:
+        return "no_heartbeat"
+    if code < 0:
+        return "signal"
+    return Ending(code).name.lower() if code in list(Ending) else "exit"
 
 
 def _ending(code: int) -> str:

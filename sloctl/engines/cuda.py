@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,10 +66,18 @@ def ordinal(device: str) -> int:
         return int(device[5:])
     count = call("GetDeviceCount")
     for index in range(count):
-        raw = bytes(call("GetDeviceProperties", index).uuid.bytes)[:16].hex()
-        if device.removeprefix("GPU-").replace("-", "") == raw:
+        if device.removeprefix("GPU-").replace("-", "") == _uuid(index):
             return index
     raise EngineError(f"no CUDA device {device!r} among {count}; use cuda:N or a GPU's UUID")
+
+
+def _uuid(index: int) -> str:
+    return bytes(call("GetDeviceProperties", index).uuid.bytes)[:16].hex()
+
+
+def uuid(device: str) -> str:
+    """Such as `GPU-5d2…`, as NVML writes it. Raises EngineError."""
+    return f"GPU-{UUID(_uuid(ordinal(device)))}"
 
 
 def select(device: str) -> int:

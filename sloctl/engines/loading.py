@@ -16,6 +16,15 @@ def check_device(device: str) -> str:
     return cuda.device_name(device)
 
 
+def check_monitoring(device: str) -> str:
+    """What NVML says of the device; "" on a CPU, where there is nothing to ask. Raises EngineError."""
+    if device == "cpu":
+        return ""
+    from sloctl.engines import cuda, nvml
+
+    return nvml.look(cuda.uuid(device))
+
+
 def check_runtime(manifest: Manifest) -> str:
     """Level 2: whether the runtime is there; returns its name and version. Raises EngineError."""
     if manifest.runtime == "onnxruntime":
@@ -65,8 +74,8 @@ def sample(engine: Engine, manifest: Manifest) -> dict[str, Tensor]:
 
 
 def probe(engine: Engine, manifest: Manifest) -> None:
-    """Level 5: one dummy inference, finite and equal to its reference. Raises ProbeError."""
-    check_outputs(engine.infer(sample(engine, manifest)).outputs, reference_of(manifest))
+    """Level 5: one dummy inference beside the load, finite and equal to its reference. Raises EngineError."""
+    check_outputs(engine.check(sample(engine, manifest)).outputs, reference_of(manifest))
 
 
 def load_engine(

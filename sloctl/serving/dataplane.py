@@ -35,6 +35,7 @@ class DataPlane:
     ) -> None:
         self.models = models
         self.phase = Phase.STARTING
+        self.ending = ""  # why this process is about to end, to be started anew
         self.clock = clock
         self._board = board
         self._classes = classes
@@ -115,6 +116,8 @@ class DataPlane:
         return pending
 
     def _open_for_requests(self) -> None:
+        if self.ending:
+            raise unavailable("restarting", self.ending)
         if self.phase is Phase.RUNNING:
             return
         if self.phase is Phase.DRAINING:
@@ -131,6 +134,11 @@ class DataPlane:
         return sum(model.inflight for model in self.models.values())
 
     # Health
+
+    def check_live(self) -> None:
+        """Raises RequestError (503) where only a new process helps, which is then on its way."""
+        if self.ending:
+            raise unavailable("restarting", self.ending)
 
     def check_ready(self, model: ModelService | None = None) -> None:
         """Raises RequestError (503) with what is in the way, unless the server (or that model) is ready."""

@@ -3,11 +3,21 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
 from sloctl.board import Fault
-from sloctl.engines.base import Engine, EngineError, Execution, Inputs, LayerInfo, LayerTime, TensorSpec
+from sloctl.engines.base import (
+    DeviceLostError,
+    Engine,
+    EngineError,
+    Execution,
+    Inputs,
+    LayerInfo,
+    LayerTime,
+    TensorSpec,
+)
 
 _SLOW = 0.2
 _POLL = 0.01
@@ -22,12 +32,36 @@ class FaultSwitch:
         self.faults = Fault.NONE
 
 
+class DeviceFaults(Protocol):
+    """How a device breaks."""
+
+    def lose(self) -> None:
+        """Loses the device to this process. Raises DeviceLostError, or the next call to the engine does."""
+
+    def occupy(self, wanted: Callable[[], bool]) -> None:
+        """Keeps the device busy while `wanted()`: waits here, or lets the next call to the engine wait."""
+
+
+class HostFaults:
+    """A CPU does not break; so this pretends."""
+
+    def lose(self) -> None:
+        """Raises DeviceLostError."""
+        raise DeviceLostError("injected fault: the device is lost")
+
+    def occupy(self, wanted: Callable[[], bool]) -> None:
+        """Waits."""
+        while wanted():
+            time.sleep(_POLL)
+
+
 class FaultyEngine:
     """An engine that behaves as its switch says; probes meet the same faults as requests."""
 
-    def __init__(self, engine: Engine, switch: FaultSwitch) -> None:
+    def __init__(self, engine: Engine, switch: FaultSwitch, device: DeviceFaults) -> None:
         self._engine = engine
         self._switch = switch
+        self._device = device
 
     @property
     def inputs(self) -> Sequence[TensorSpec]:
@@ -75,10 +109,12 @@ class FaultyEngine:
     def _run(self, run: Callable[[], Execution]) -> Execution:
         if not self._switch.faults:
             return run()
-        while self._switch.faults & Fault.HANG:
-            time.sleep(_POLL)
+        if self._switch.faults & Fault.HANG:
+            self._device.occupy(lambda: bool(self._switch.faults & Fault.HANG))
         if self._switch.faults & Fault.SLOW:
             time.sleep(_SLOW)
+        if self._switch.faults & Fault.STICKY:
+            self._device.lose()
         if self._switch.faults & Fault.ERROR:
             raise EngineError("injected fault: the run failed")
         execution = run()

@@ -13,25 +13,19 @@ class ProbeOutcome(Enum):
 
     PASSED = "passed"
     FAILED = "failed"
-    BUSY = "busy"  # the engine was at work all the time and could not be asked
+    BUSY = "busy"  # no answer in time, but batches succeed meanwhile
 
 
-def judge(state: LevelState, outcome: ProbeOutcome, served_recently: bool) -> LevelState:
+def judge(state: LevelState, outcome: ProbeOutcome) -> LevelState:
     """The level after a probe: a single miss is tolerated, a second in a row fails, a success resets.
 
-    An engine too busy to be asked is neither, if a real batch succeeded within the probe interval: load is
-    not illness.
+    Being busy changes nothing: load is not illness.
     """
     if outcome is ProbeOutcome.PASSED:
         return LevelState.PASSING
-    if outcome is ProbeOutcome.BUSY and served_recently:
+    if outcome is ProbeOutcome.BUSY:
         return state
-    return LevelState.MISSED if state is LevelState.PASSING else LevelState.FAILING
-
-
-def stretched(interval: float, round_seconds: float, share: float = PROBE_SHARE) -> float:
-    """Seconds between two rounds of probes, such that rounds of `round_seconds` take `share` of time at most."""
-    return max(interval, round_seconds / share)
+    return LevelState.MISSED if state in (LevelState.PASSING, LevelState.DEGRADED) else LevelState.FAILING
 
 
 class VariantHealth:
@@ -50,10 +44,10 @@ class VariantHealth:
         self.states[level] = state
         self._cells[level].write(state, message, now)
 
-    def judge(self, level: str, outcome: ProbeOutcome, served_recently: bool, message: str, now: float) -> LevelState:
+    def judge(self, level: str, outcome: ProbeOutcome, message: str, now: float) -> LevelState:
         """Writes what a probe makes of a level, and returns it."""
         before = self.states[level]
-        state = judge(before, outcome, served_recently)
+        state = judge(before, outcome)
         if outcome is not ProbeOutcome.BUSY or state is not before:
             self.set(level, state, message, now)
         return state

@@ -6,6 +6,7 @@ from sloctl.config.daemon import ModelConfig
 from sloctl.engines import loading
 from sloctl.engines.base import Engine
 from sloctl.engines.manifest import read_manifest
+from sloctl.serving.faults import DeviceFaults, HostFaults
 from sloctl.serving.loader import Hosted
 
 
@@ -18,6 +19,19 @@ class EngineHosting:
     def check_device(self) -> str:
         """Level 1: the device's name. Raises EngineError."""
         return loading.check_device(self._device)
+
+    def check_monitoring(self) -> str:
+        """Whether NVML answers for a GPU; nothing to ask on a CPU. Raises EngineError."""
+        return loading.check_monitoring(self._device)
+
+    @property
+    def faults(self) -> DeviceFaults:
+        """Ways to break the device, for tests."""
+        if self._device == "cpu":
+            return HostFaults()
+        from sloctl.engines.cuda_faults import CudaFaults
+
+        return CudaFaults(self._device)
 
     def check_runtime(self, folder: Path) -> str:
         """Level 2: the runtime's name and version. Raises EngineError."""

@@ -124,7 +124,7 @@ class HttpApp:
         plane = self._plane
         found: dict[tuple[str, ...], Callable[[], Any]] = {
             (): plane.server_metadata,
-            ("health", "live"): lambda: None,
+            ("health", "live"): plane.check_live,
             ("health", "ready"): plane.check_ready,
         }
         answer = found.get(tuple(parts[1:]))

@@ -15,7 +15,7 @@ from sloctl.engines.base import Engine, Inputs
 from sloctl.engines.manifest import ManifestError
 from sloctl.engines.measure import latencies
 from sloctl.serving.cost import Cost
-from sloctl.serving.faults import FaultyEngine
+from sloctl.serving.faults import DeviceFaults, FaultyEngine
 from sloctl.serving.model import ModelService
 from sloctl.serving.variant import Loaded, Variant
 from sloctl.serving.worker import EngineThread, settle
@@ -41,6 +41,13 @@ class Hosting(Protocol):
 
     def check_device(self) -> str:
         """Level 1: the device is there and answers."""
+
+    def check_monitoring(self) -> str:
+        """Whether the device's management library answers; inference does not need it."""
+
+    @property
+    def faults(self) -> DeviceFaults:
+        """Ways to break the device, for tests."""
 
     def check_runtime(self, folder: Path) -> str:
         """Level 2: the runtime that the variant needs is there."""
@@ -68,7 +75,7 @@ def bring_up(hosting: Hosting, folder: Path, config: ModelConfig, model: ModelSe
     for level, check in _checks(hosting, folder).items():
         report(level, _try(level, check))
     hosted = _try(_LEVEL_OF_LOAD, lambda: hosting.load(folder, config))
-    engine = FaultyEngine(hosted.engine, model.switch) if model.fault_injection else hosted.engine
+    engine = FaultyEngine(hosted.engine, model.switch, hosting.faults) if model.fault_injection else hosted.engine
     report(_LEVEL_OF_LOAD, hosted.engine.runtime)
     _try("inference", lambda: hosted.probe(hosted.engine))
     cost = Cost(_try("inference", lambda: latencies(hosted.engine, _MEASURE)))

@@ -11,7 +11,6 @@ Locking: none. All of it runs on the event loop; only the engine's calls are els
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -25,7 +24,7 @@ from sloctl.serving.decode import ModelInputs, Wanted
 from sloctl.serving.errors import RequestError, failed, unavailable
 from sloctl.serving.faults import FaultSwitch
 from sloctl.serving.lane import LEAD, Job, Lane
-from sloctl.serving.pending import Pending, Probe
+from sloctl.serving.pending import Pending
 from sloctl.serving.statistics import ModelCells
 from sloctl.serving.variant import Variant
 from sloctl.serving.worker import BatchResult, EngineThread, execute
@@ -68,6 +67,7 @@ class ModelService:
         self.inflight = 0
         self.inline_below = _INLINE
         self.last_answer = 0.0  # Unix time
+        self.lost: Callable[[str], None] = _ignore  # told why when a batch finds the device lost
         self._loop = loop
         self._clock = clock
         self._hang_after = hang_after
@@ -75,7 +75,6 @@ class ModelService:
         self._word = ControlWord()
         self._batcher: Batcher[Pending] = Batcher(classes, config.max_batch)
         self._lane = Lane(self._freed, clock)
-        self._probes: deque[Probe] = deque()
         self._handle: asyncio.Handle | None = None
         self._later = False  # whether it waits for a time
         self._context: tuple[Variant, int] | None = None
@@ -126,23 +125,15 @@ class ModelService:
         elif self._later and self._batcher.rows >= self._batcher.max_rows:
             self._reschedule()  # a full batch has nothing to wait for
 
-    def probe(self, probe: Probe) -> None:
-        """Puts a probe before the next batch."""
-        self._probes.append(probe)
-        self._schedule()
-
     # Running
 
     def _schedule(self) -> None:
         """Plans the next drain, unless it is planned or nothing could start."""
         if self._handle is not None:
             return
-        if self._next_probe() is not None:
-            wait = 0.0
-        elif self._batcher.length and (self.serving is None or self._lane.takes(self.serving)):
-            wait = self._patience()
-        else:
+        if not self._batcher.length or (self.serving is not None and not self._lane.takes(self.serving)):
             return  # until something comes or a call comes back
+        wait = self._patience()
         self._later = wait > 0
         plan = partial(self._loop.call_later, wait) if self._later else self._loop.call_soon
         self._handle = plan(self._drain)
@@ -155,15 +146,8 @@ class ModelService:
 
     def _freed(self) -> None:
         """A call has come back or was given up."""
-        if self._batcher.length or self._probes:
+        if self._batcher.length:
             self._reschedule()
-
-    def _next_probe(self) -> Probe | None:
-        """The first probe that could start now."""
-        for probe in self._probes:
-            if self._lane.takes(probe.variant):
-                return probe
-        return None
 
     def _patience(self) -> float:
         """Seconds for which more requests may join the next batch (see `lane`)."""
@@ -173,16 +157,12 @@ class ModelService:
         return max(self.config.batch_wait, running - LEAD, LEAD) if running else self.config.batch_wait
 
     def _drain(self) -> None:
-        """Starts what comes next: a probe, then a batch."""
+        """Starts the next batch, if there is one and the engine takes it."""
         self._handle = None
         word = self._control.read()
         if word is not self._word:
             self._apply(word)
         self._choose()
-        probe = self._next_probe()
-        if probe is not None:
-            self._probes.remove(probe)
-            self._start_probe(probe)
         if self.serving is None or self._lane.takes(self.serving):
             self._next_batch()
         self._schedule()
@@ -223,6 +203,9 @@ class ModelService:
         if result is None or result.execution is None:
             variant.cells.errors.inc()
             message = result.error if result else "a run on it did not come back in time"
+            variant.failed(message, self._clock())
+            if result is not None and result.lost:
+                self.lost(message)
             reason = "engine_error" if result else "engine_hangs"
             self._fail(batch, reason, f"the engine failed: {message}")
             return
@@ -231,6 +214,7 @@ class ModelService:
         variant.cost.observe(rows, min(result.seconds, now - self._lane.last))
         variant.last_requests = result.requests
         variant.last_success = now
+        variant.failures = 0
         self._count(rows, variant, result)
         outputs, start = result.execution.outputs, 0
         if len(batch) == 1 and result.bad is None:
@@ -260,12 +244,6 @@ class ModelService:
             if self._context is not None:
                 self.cells.context_switches.inc()
             self._context = context
-
-    def _start_probe(self, probe: Probe) -> None:
-        if not probe.variant.up:
-            probe.done(None)
-            return
-        self._lane.start(Job(probe.variant, 1, probe.variant.cost.one, probe.limit, probe.done), probe.call)
 
     # Ends of a request
 
@@ -370,10 +348,6 @@ class ModelService:
         self._lane.watch()
         for pending in self._batcher.expire(now):
             self._expire(pending)
-        late = [probe for probe in self._probes if probe.deadline <= now]
-        for probe in late:
-            self._probes.remove(probe)
-            probe.busy()
         self._breaker.refuses(now)  # lets it pass from open to half-open
         self.cells.queue_length.set(self._batcher.length)
         self.cells.inflight.set(self.inflight)
@@ -385,3 +359,7 @@ class ModelService:
             pending.reject(unavailable("draining", "the server stopped before the request ran"))
         for variant in self.variants:
             variant.thread.stop()
+
+
+def _ignore(_: str) -> None:
+    return

@@ -1,9 +1,7 @@
-"""What waits for an engine: an admitted request, or a health probe."""
+"""What waits for an engine: an admitted request."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sloctl.engines.base import Tensor
 from sloctl.serving.errors import RequestError
@@ -58,19 +56,3 @@ class Pending:
         """Ends it without a result."""
         if not self.future.done():
             self.future.set_exception(error)
-
-
-@dataclass(slots=True, eq=False)
-class Probe:
-    """A probe of a variant's engine.
-
-    `done` gets what `call` returned, or None if the engine hangs; `busy` is called instead if the probe did
-    not get the engine by `deadline`; `limit` is the seconds that the call may take.
-    """
-
-    variant: "Variant"
-    call: Callable[[], Any]
-    done: Callable[[Any], None]
-    busy: Callable[[], None]
-    limit: float
-    deadline: float

@@ -1,113 +1,203 @@
-"""Asks every loaded variant of a model, at intervals, whether it still infers."""
+"""Asks every loaded variant, at intervals and beside the load, whether it still infers.
 
-import asyncio
+Each variant has a thread for its probes, and its engine checks on buffers (where it can, a context) of its own,
+so a probe neither waits for batches nor holds them up. What the load itself says counts as well: a variant whose
+batches hang or fail is not healthy because a probe beside them passes.
+
+A probe is due every half interval and, after a miss, a tenth of one later; so readiness falls within one interval
+of a fault, unless the probes would then take more than their share of time.
+"""
+
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
-from sloctl.board import LevelState
+from sloctl.board import Fault, LevelState
 from sloctl.config.daemon import HealthConfig
-from sloctl.serving.health import PROBE_SHARE, ProbeOutcome, stretched
+from sloctl.engines.base import DeviceLostError
+from sloctl.serving.health import PROBE_SHARE, ProbeOutcome
 from sloctl.serving.model import ModelService
-from sloctl.serving.pending import Probe
 from sloctl.serving.variant import Variant
-from sloctl.serving.worker import settle
+from sloctl.serving.worker import EngineThread
 
-Check = Callable[[], object]
+_PERIOD, _RETRY = 0.5, 0.1  # of the interval: between probes, and from a miss to the next
+_LONG = 5.0  # times the timeout that a probe may stay away while batches succeed
+_FAILED_BATCHES = 3  # in a row: the load says that the variant is ill
+_MEMORY = 10.0  # intervals for which that counts; without another batch nothing more is known
+
+ThreadFactory = Callable[[str], EngineThread]
+
+
+class DeviceChecks(Protocol):
+    """What is asked about the device; both say what they found and raise EngineError."""
+
+    def check_device(self) -> str:
+        """Level 1: the device answers."""
+
+    def check_monitoring(self) -> str:
+        """Whether its management library answers ("" where there is none); inference does not need it."""
 
 
 @dataclass(slots=True)
 class Attempt:
-    """What the checks said by level, and the level that failed (empty: none) with its reason."""
+    """What a probe found: `failed` is the level that failed (empty: none), `why` its reason."""
 
-    said: dict[str, object]
+    device: str = ""
+    monitoring: str = ""  # why it does not answer
     failed: str = ""
     why: str = ""
+    lost: bool = False  # the device, to this process
     seconds: float = 0.0
 
 
-def attempt(checks: dict[str, Check]) -> Attempt:
-    """Makes the checks by level, in order, up to the first that raises. Never raises itself."""
-    started = time.perf_counter()
-    attempt = Attempt({})
-    for level, check in checks.items():
-        try:
-            attempt.said[level] = check()
-        except Exception as error:  # whatever a runtime throws is a failed check
-            attempt.failed, attempt.why = level, str(error) or type(error).__name__
-            break
-    attempt.seconds = time.perf_counter() - started
-    return attempt
+def attempt(checks: DeviceChecks, probe: Callable[[], None], faults: Callable[[], Fault]) -> Attempt:
+    """Makes all checks; never raises."""
+    started, found = time.perf_counter(), Attempt()
+    level = "device"
+    try:
+        found.device = checks.check_device()
+        found.monitoring = _monitoring(checks, faults())
+        level = "inference"
+        probe()
+    except Exception as error:  # whatever a runtime throws is a failed check
+        found.failed, found.why = level, str(error) or type(error).__name__
+        found.lost = isinstance(error, DeviceLostError)
+    found.seconds = time.perf_counter() - started
+    return found
+
+
+def _monitoring(checks: DeviceChecks, faults: Fault) -> str:
+    if faults & Fault.NVML:
+        return "injected fault: NVML does not answer"
+    try:
+        checks.check_monitoring()
+    except Exception as error:
+        return str(error)
+    return ""
+
+
+@dataclass(slots=True)
+class _Probe:
+    """The probes of one variant; `started` is set while one is away."""
+
+    model: ModelService
+    variant: Variant
+    thread: EngineThread
+    started: float | None = None
+    late: bool = False  # that one has been judged already
+    due: float = 0.0
+    owed: float = 0.0  # seconds of pace that a retry did not wait
+    seconds: float = 0.0  # of the last one
 
 
 class Prober:
-    """Probes the variants of one model, one after another, through the lane that its batches take.
-
-    A probe waits for the running batch to end and goes before the next one, so it meets the engine as
-    requests do. `share` is the part of time that the probes of this model may take.
-    """
+    """Probes all variants of all models. `tick` never waits; all of it runs on the event loop but the checks."""
 
     def __init__(
-        self, model: ModelService, config: HealthConfig, check_device: Check, share: float = PROBE_SHARE
+        self,
+        models: Iterable[ModelService],
+        config: HealthConfig,
+        checks: DeviceChecks,
+        lost: Callable[[str], None],
+        threads: ThreadFactory,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._model = model
+        """`lost` is told why when a probe finds the device lost; `threads` makes a thread of that name."""
         self._config = config
-        self._check_device = check_device
-        self._share = share
-        self._clock = time.monotonic
+        self._checks = checks
+        self._lost = lost
+        self._clock = clock
+        self._probes = [
+            _Probe(model, variant, threads(f"probe/{model.name}/{variant.name}"))
+            for model in models
+            for variant in model.variants
+        ]
 
-    async def run(self) -> None:
-        """Probes for ever."""
-        while True:
-            spent = await self.round()
-            await asyncio.sleep(stretched(self._config.interval, spent, self._share))
+    def tick(self) -> None:
+        """Starts what is due and judges what is late, ten times a second."""
+        now = self._clock()
+        for probe in self._probes:
+            if probe.variant.loaded is None:
+                continue
+            if probe.started is not None:
+                self._wait_for(probe, probe.started, now)
+            hung = probe.variant.hung_since
+            if hung is not None:
+                self._hangs(probe, f"the engine hangs: a run has not come back for {now - hung:.0f} s")
+            elif probe.started is None and now >= probe.due:
+                self._start(probe, now)
 
-    async def round(self) -> float:
-        """Probes each loaded variant once; returns the seconds that it took of the engines' time."""
-        return sum([await self._probe(v) for v in self._model.variants if v.loaded is not None])
-
-    async def _probe(self, variant: Variant) -> float:
-        if variant.loaded is None:
-            return 0.0
+    def hung_since(self, variant: Variant) -> float | None:
+        """Since when a run or a probe of the variant has not come back, and no batch has either; None if it has."""
         if variant.hung_since is not None:
-            since = self._clock() - variant.hung_since
-            self._judge(variant, ProbeOutcome.FAILED, f"the engine hangs: a run has not come back for {since:.0f} s")
-            return 0.0
-        answer: asyncio.Future[Attempt | None] = asyncio.get_running_loop().create_future()
-        busy: list[bool] = []
+            return variant.hung_since
+        started = next((probe.started for probe in self._probes if probe.variant is variant), None)
+        late = started is not None and self._clock() - started > self._config.timeout
+        return started if started is not None and late and variant.last_success < started else None
 
-        def no_turn() -> None:
-            busy.append(True)
-            settle(answer)(None)
-
-        checks = {"device": self._check_device, "inference": variant.loaded.probe}
-        timeout = self._config.timeout
-        self._model.probe(
-            Probe(variant, lambda: attempt(checks), settle(answer), no_turn, timeout, self._clock() + timeout)
+    def _start(self, probe: _Probe, now: float) -> None:
+        loaded = probe.variant.loaded
+        if loaded is None:
+            return
+        probe.started, probe.late = now, False
+        switch = probe.model.switch
+        probe.thread.submit(
+            partial(attempt, self._checks, loaded.probe, lambda: switch.faults), partial(self._back, probe)
         )
-        said = await answer
-        if busy:
-            self._judge(variant, ProbeOutcome.BUSY, f"the engine was busy for {timeout:g} s")
-            return 0.0
-        return self._conclude(variant, said)
 
-    def _conclude(self, variant: Variant, said: Attempt | None) -> float:
-        if said is None:
-            self._judge(variant, ProbeOutcome.FAILED, f"no answer within {self._config.timeout:g} s")
-            return self._config.timeout
-        now = self._clock()
-        self._model.cells.probe_seconds.inc(said.seconds)
-        if said.failed == "device":
-            variant.health.judge("device", ProbeOutcome.FAILED, False, said.why, now)
-        else:
-            variant.health.judge("device", ProbeOutcome.PASSED, False, str(said.said["device"]), now)
-        if said.failed:
-            self._judge(variant, ProbeOutcome.FAILED, said.why)
-        else:
-            self._judge(variant, ProbeOutcome.PASSED, f"answered in {said.seconds * 1000:.2f} ms")
-        return said.seconds
+    def _wait_for(self, probe: _Probe, started: float, now: float) -> None:
+        away, timeout = now - started, self._config.timeout
+        served = probe.variant.last_success > started
+        if away > timeout and not probe.late:
+            probe.late = True
+            outcome = ProbeOutcome.BUSY if served else ProbeOutcome.FAILED
+            self._judge(probe, outcome, f"no answer within {timeout:g} s")
+        elif away > (_LONG * timeout if served else timeout + _RETRY * self._config.interval):
+            self._hangs(probe, f"the engine hangs: a probe has not come back for {away:.0f} s")
 
-    def _judge(self, variant: Variant, outcome: ProbeOutcome, message: str) -> LevelState:
-        now = self._clock()
-        recently = now - variant.last_success <= self._config.interval
-        return variant.health.judge("inference", outcome, recently, message, now)
+    def _hangs(self, probe: _Probe, message: str) -> None:
+        probe.variant.health.set("inference", LevelState.FAILING, message, self._clock())
+        probe.due = 0.0  # at once when it comes back
+
+    def _back(self, probe: _Probe, found: Attempt) -> None:
+        started, probe.started = probe.started or self._clock(), None
+        probe.seconds = min(found.seconds, self._config.timeout)
+        probe.model.cells.probe_seconds.inc(probe.seconds)
+        if found.lost:
+            self._lost(found.why)
+            return
+        self._conclude(probe, found)
+        self._pace(probe, started)
+
+    def _conclude(self, probe: _Probe, found: Attempt) -> None:
+        variant, now = probe.variant, self._clock()
+        if found.failed == "device":
+            variant.health.judge("device", ProbeOutcome.FAILED, found.why, now)
+        elif found.monitoring:
+            message = f"{found.device} answers; its monitoring does not ({found.monitoring})"
+            variant.health.set("device", LevelState.DEGRADED, message, now)
+        else:
+            variant.health.judge("device", ProbeOutcome.PASSED, found.device, now)
+        if found.failed:
+            self._judge(probe, ProbeOutcome.FAILED, found.why)
+        elif variant.failures >= _FAILED_BATCHES and now - variant.last_failure < _MEMORY * self._config.interval:
+            why = f"{variant.failures} batches in a row failed, though a probe beside them passes: {variant.failure}"
+            self._judge(probe, ProbeOutcome.FAILED, why)
+        else:
+            self._judge(probe, ProbeOutcome.PASSED, f"answered in {found.seconds * 1000:.2f} ms")
+
+    def _judge(self, probe: _Probe, outcome: ProbeOutcome, message: str) -> None:
+        probe.variant.health.judge("inference", outcome, message, self._clock())
+
+    def _pace(self, probe: _Probe, started: float) -> None:
+        """When the next one is due, such that all probes together take their share of time at most."""
+        interval = self._config.interval
+        pace = max(_PERIOD * interval, sum(each.seconds for each in self._probes) / PROBE_SHARE)
+        wait = pace + probe.owed
+        probe.owed = 0.0
+        if probe.variant.health.states["inference"] is LevelState.MISSED:
+            probe.owed = max(wait - _RETRY * interval, 0.0)
+            wait = _RETRY * interval
+        probe.due = started + wait

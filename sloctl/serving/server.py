@@ -20,11 +20,11 @@ import structlog
 import uvicorn
 
 from sloctl.admission.classes import PriorityClasses
-from sloctl.board import Board, Phase
+from sloctl.board import Board, Ending, LevelState, Phase
 from sloctl.config.runtime import Runtime
 from sloctl.serving.dataplane import DataPlane
-from sloctl.serving.health import PROBE_SHARE
 from sloctl.serving.http import HttpApp
+from sloctl.serving.liveness import Liveness, Verdict
 from sloctl.serving.loader import Hosting, Loader
 from sloctl.serving.model import ModelService
 from sloctl.serving.prober import Prober
@@ -33,6 +33,7 @@ from sloctl.serving.worker import EngineThread
 
 log = structlog.get_logger("sloctl.serving")
 _BEAT = 0.1
+_LAST_WORDS = 0.5  # seconds in which a process that must end still says why
 _PR_SET_PDEATHSIG = 1
 
 
@@ -80,6 +81,12 @@ class Process:
             )
         )
         self._loader = EngineThread("loader", loop)
+        self._prober = Prober(
+            self._models.values(), daemon.health, hosting, self._lose, lambda name: EngineThread(name, loop)
+        )
+        self._liveness = Liveness(self._models.values(), self._prober.hung_since, daemon.health.hang_limit)
+        for model in self._models.values():
+            model.lost = self._lose
         self._drain_until = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -112,6 +119,10 @@ class Process:
             self._status.beat(time.monotonic())
             for model in self._models.values():
                 model.tick()
+            self._prober.tick()
+            verdict = self._liveness.verdict(time.monotonic())
+            if verdict is not None:
+                self._give_up(verdict)
             if self._plane.phase is Phase.DRAINING:
                 self._end_when_drained()
             await asyncio.sleep(_BEAT)
@@ -127,11 +138,28 @@ class Process:
         gc.freeze()  # what is there now stays: later collections need not look at it
         self._enter(Phase.RUNNING)
         profiler = Profiler(EngineThread("profiler", asyncio.get_running_loop()))
-        share = PROBE_SHARE / len(self._models)
         for model in self._models.values():
-            health = self._runtime.daemon.health
-            self._keep(Prober(model, health, self._hosting.check_device, share).run())
             self._keep(profiler.run(model))
+
+    def _lose(self, why: str) -> None:
+        """A batch or a probe found the device lost to this process."""
+        self._liveness.lose(why)
+
+    def _give_up(self, verdict: Verdict) -> None:
+        """Says everywhere why this process is of no more use, refuses requests with that, and ends it."""
+        if self._plane.ending:
+            return
+        ending, why = verdict
+        reason = ending.name.lower()
+        self._plane.ending = why
+        self._status.last_words(f"{reason}: {why}")
+        level = "device" if ending is Ending.DEVICE_LOST else "inference"
+        for model in self._models.values():
+            for variant in model.variants:
+                variant.health.set(level, LevelState.FAILING, why, time.monotonic())
+            model.close()
+        log.critical("ending, to be started anew", reason=reason, why=why, status=int(ending))
+        asyncio.get_running_loop().call_later(_LAST_WORDS, leave, int(ending))
 
     def _enter(self, phase: Phase) -> None:
         self._plane.phase = phase

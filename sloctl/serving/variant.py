@@ -38,8 +38,11 @@ class Variant:
         "concurrency",
         "cost",
         "encoder",
+        "failure",
+        "failures",
         "health",
         "hung_since",
+        "last_failure",
         "last_requests",
         "last_success",
         "loaded",
@@ -60,7 +63,15 @@ class Variant:
         self.encoder = Encoder(model, VERSION, name, [])
         self.hung_since: float | None = None
         self.last_success = 0.0
+        self.last_failure = 0.0
+        self.failure = ""  # of the last batch that failed
+        self.failures = 0  # batches in a row
         self.last_requests: Sequence[Inputs] = ()  # of the last batch, for a profile
+
+    def failed(self, message: str, now: float) -> None:
+        """A batch of it failed."""
+        self.failures += 1
+        self.failure, self.last_failure = message, now
 
     def take(self, loaded: Loaded) -> None:
         """The variant is warm from now on."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sloctl.engines.base import Engine, EngineError, Execution, Inputs
+from sloctl.engines.base import DeviceLostError, Engine, EngineError, Execution, Inputs
 
 
 @dataclass(slots=True)
@@ -19,7 +19,8 @@ class BatchResult:
     """What became of a batch: `execution`, or `error` for people.
 
     `seconds` is the whole run as the data plane sees it; `bad` marks rows with non-finite outputs, None where
-    there are none; `requests` is the batch as it ran, for a later profile.
+    there are none; `requests` is the batch as it ran, for a later profile; `lost` is set where the device is lost to
+    this process.
     """
 
     requests: Sequence[Inputs]
@@ -27,6 +28,7 @@ class BatchResult:
     execution: Execution | None = None
     error: str = ""
     bad: NDArray[np.bool_] | None = None
+    lost: bool = False
 
 
 def execute(engine: Engine, requests: Sequence[Inputs], rows: int, check_finite: bool) -> BatchResult:
@@ -35,7 +37,8 @@ def execute(engine: Engine, requests: Sequence[Inputs], rows: int, check_finite:
     try:
         execution = engine.infer(*requests)
     except EngineError as error:
-        return BatchResult(requests, time.perf_counter() - started, error=str(error))
+        lost = isinstance(error, DeviceLostError)
+        return BatchResult(requests, time.perf_counter() - started, error=str(error), lost=lost)
     except Exception as error:  # whatever a runtime throws fails this batch, not the process
         return BatchResult(requests, time.perf_counter() - started, error=f"{type(error).__name__}: {error}")
     result = BatchResult(requests, time.perf_counter() - started, execution)

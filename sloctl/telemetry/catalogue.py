@@ -51,6 +51,13 @@ OUTCOMES = (
     "cancelled",  # the client went away
 )
 HEALTH_LEVELS = ("device", "runtime", "model", "context", "inference")
+RESTART_REASONS = (
+    "exit",  # it ended by itself, with any other exit status
+    "signal",  # a signal ended it, such as SIGSEGV
+    "no_heartbeat",  # its loop stood still, and the supervisor killed it
+    "device_lost",  # a sticky CUDA error, after which only a new process can use the device
+    "engine_hangs",  # every variant of a model hung for longer than health.hangLimit
+)
 BREAKER_STATES = ("closed", "open", "half_open", "forced_open", "disabled")
 BATCH_BOUNDS: tuple[float, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -176,7 +183,7 @@ HEALTH_LEVEL = _m(
     Kind.GAUGE,
     "1",
     ("model", "variant", "level"),
-    "Health of a level: 1 passing, 0.5 missed once, 0 failing or not reached yet.",
+    "Health of a level: 1 passing, 0.5 missed once or degraded, 0 failing or not reached yet.",
 )
 PROBE_SECONDS = _m(
     "sloctl_health_probe_seconds_total",
@@ -229,8 +236,8 @@ PLANE_RESTARTS = _m(
     "sloctl_plane_restarts_total",
     Kind.COUNTER,
     "1",
-    ("plane",),
-    "Times that the supervisor started a plane anew.",
+    ("plane", "reason"),
+    "Times that the supervisor started a plane anew, by why the process before had ended.",
     _C,
 )
 PROCESS_MEMORY = _m(

@@ -25,6 +25,7 @@ _DOMAINS = {
     "rule": ("fast-burn",),
     "action": ("precision.down",),
     "result": ("accepted", "refused"),
+    "reason": ("exit", "device_lost"),
 }
 
 

@@ -18,6 +18,7 @@ from sloctl.config.runtime import Runtime
 from sloctl.engines.base import EngineError, Execution, Inputs, LayerInfo, LayerTime, Tensor, TensorSpec
 from sloctl.engines.batch import joined
 from sloctl.serving.dataplane import DataPlane
+from sloctl.serving.faults import HostFaults
 from sloctl.serving.http import HttpApp
 from sloctl.serving.loader import Hosted, Loader
 from sloctl.serving.model import ModelService
@@ -47,6 +48,7 @@ class FakeEngine:
         self.context = 0
         self.go = threading.Event()
         self.go.set()
+        self.bad_check = ""
         self.profiled: list[Mapping[str, Tensor]] = []
 
     def infer(self, *requests: Inputs) -> Execution:
@@ -62,7 +64,9 @@ class FakeEngine:
         return Execution({"y": out.astype(np.float32)}, 1e-5, 1e-6, self.context)
 
     def check(self, inputs: Inputs) -> Execution:
-        return self.infer(inputs)
+        if self.bad_check:
+            raise EngineError(self.bad_check)
+        return Execution({"y": joined((inputs,))["x"] * np.float32(self.factor)}, 1e-5, 1e-6)
 
     def profile(self, *requests: Inputs) -> Sequence[LayerTime]:
         self.profiled.append(joined(requests))
@@ -82,6 +86,11 @@ class FakeHosting:
     def check_device(self) -> str:
         return self._check("", "device")
 
+    faults = HostFaults()
+
+    def check_monitoring(self) -> str:
+        return self._check("", "monitoring")
+
     def check_runtime(self, folder: Path) -> str:
         return self._check(folder.name, "runtime")
 
@@ -94,7 +103,7 @@ class FakeHosting:
 
         def probe(engine: Any) -> None:
             self._check(folder.name, "inference")
-            if not np.isfinite(engine.infer(sample).outputs["y"]).all():
+            if not np.isfinite(engine.check(sample).outputs["y"]).all():
                 raise EngineError("the probe's output is not finite")
 
         return Hosted(self.engines[folder.name], probe, sample, 0.9)

@@ -8,8 +8,6 @@ import time
 import pytest
 
 from sloctl.board import BreakerCommand, Fault, LevelState
-from sloctl.config.daemon import HealthConfig
-from sloctl.serving.prober import Prober
 from sloctl.serving.profiling import Profiler
 from sloctl.serving.worker import EngineThread
 from sloctl.telemetry import catalogue as c
@@ -370,73 +368,7 @@ async def test_accuracy_is_unknown_until_a_manifest_says(make):
     assert math.isnan(make().scalar(c.VARIANT_ACCURACY, "m", "fp32"))
 
 
-# Probes and profiles
-
-
-def prober(bench, timeout: float = 0.05) -> Prober:
-    config = HealthConfig.model_validate({"interval": "1s", "timeout": timeout})
-    return Prober(bench.model, config, bench.hosting.check_device)
-
-
-async def test_probes_miss_fail_and_recover(bench):
-    health = bench.model.variants[1].health
-    probes = prober(bench)
-    await probes.round()
-    assert bench.model.ready
-    bench.hosting.broken["int8", "inference"] = "off its reference"
-    await probes.round()
-    assert health.states["inference"] is LevelState.MISSED
-    await probes.round()
-    assert health.states["inference"] is LevelState.FAILING
-    assert bench.board.health("m", "int8", "inference").read().message == "off its reference"
-    assert bench.model.ready, "the serving variant is another one"
-    bench.word(variant=1)
-    await bench.infer(1)
-    assert (await bench.call("GET", "/v2/models/m/ready")).status == 503
-    bench.hosting.broken.clear()
-    await probes.round()
-    assert bench.model.ready
-    assert bench.scalar(c.PROBE_SECONDS, "m") > 0
-
-
-async def test_a_lost_device_fails_its_own_level(bench):
-    bench.hosting.broken["", "device"] = "GPU is lost"
-    for _ in range(2):
-        await prober(bench).round()
-    assert bench.model.variants[0].health.states["device"] is LevelState.FAILING
-    assert "GPU is lost" in json.loads((await bench.call("GET", "/v2/health/ready")).body)["error"]
-
-
-async def test_a_probe_of_a_hung_engine_fails_without_blocking_the_loop(bench):
-    bench.engines["fp32"].go.clear()
-    probing = asyncio.create_task(prober(bench).round())
-    turns = 0
-    while not probing.done():
-        bench.model.tick()
-        turns += 1
-        await asyncio.sleep(0.005)
-    assert turns > 5, "the loop turned meanwhile"
-    assert bench.model.variants[0].health.states["inference"] is LevelState.MISSED
-    assert bench.model.variants[1].health.states["inference"] is LevelState.PASSING, "the other was probed"
-    await prober(bench).round()
-    assert bench.model.variants[0].health.states["inference"] is LevelState.FAILING
-
-
-async def test_a_probe_that_gets_no_turn_for_load_is_no_miss(bench):
-    bench.in_threads()
-    for variant in bench.model.variants:
-        variant.last_success = time.monotonic()
-    bench.engines["fp32"].go.clear()
-    bench.model._hang_after = 60.0
-    running = asyncio.create_task(bench.infer(1))
-    await until(lambda: bench.model._lane.jobs)
-    probing = asyncio.create_task(prober(bench, timeout=0.02).round())
-    while not probing.done():
-        bench.model.tick()
-        await asyncio.sleep(0.005)
-    assert bench.model.variants[0].health.states["inference"] is LevelState.PASSING
-    bench.engines["fp32"].go.set()
-    assert (await running).status == 200
+# Profiles
 
 
 async def test_a_profile_takes_the_last_real_batch_and_lands_on_the_board(bench):

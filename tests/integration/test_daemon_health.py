@@ -1,0 +1,63 @@
+"""Health from outside, under injected faults: who is told what, who gets a new process, and how all come back."""
+
+import json
+
+import pytest
+from running_daemon import request, until
+
+pytestmark = pytest.mark.integration
+
+HEALTH = {"interval": "500ms", "timeout": "300ms", "hangLimit": "1s"}
+RESTARTS = "sloctl_plane_restarts_total"
+
+
+@pytest.fixture
+def served(daemon):
+    return daemon(faultInjection=True, health=HEALTH)
+
+
+def _fault(served, *names):
+    assert served.post("/api/v1/faults", {"model": "tiny", "faults": names})[0] == 200
+
+
+def _levels(served, variant):
+    found = served.get("/health")[1]["variants"]
+    return {level["level"]: level for each in found if each["variant"] == variant for level in each["levels"]}
+
+
+@pytest.mark.parametrize(("fault", "reason"), [("sticky", "device_lost"), ("hang", "engine_hangs")])
+def test_where_only_a_new_process_helps_there_is_one_and_all_can_see_why(served, fault, reason):
+    old = served.pid("data")
+    _fault(served, fault)
+    until(lambda: served.metric(RESTARTS, plane="data", reason=reason) >= 1, 15, "a new data plane")
+    _fault(served)
+    served.wait_ready(20)
+    assert served.pid("data") != old
+    assert served.infer()[0] == 200
+    assert served.metric(RESTARTS, plane="data", reason="signal") == 0
+    told = served.get("/health")[1]["dataPlane"]
+    assert told["lastEnd"].startswith(f"{reason}: ")
+    assert told["restarts"][reason] >= 1
+    assert f"why='{reason}: " in served.output or f'"why": "{reason}: ' in served.output
+
+
+def test_the_process_that_must_end_refuses_with_the_reason(served):
+    _fault(served, "sticky")
+
+    def refused():
+        status, _, body = served.infer()
+        return status == 503 and json.loads(body)["reason"] == "restarting" and json.loads(body)["error"]
+
+    assert "the device is lost" in until(refused, 10, "requests are refused with the reason")
+    _fault(served)
+    served.wait_ready(20)
+
+
+def test_lost_monitoring_is_told_and_everything_goes_on(served):
+    _fault(served, "nvml")
+    until(lambda: _levels(served, "exact")["device"]["state"] == "degraded", 10, "the device level says so")
+    assert "NVML" in _levels(served, "exact")["device"]["message"]
+    assert served.get("/health/ready")[0] == 200
+    assert request(served.serving, "GET", "/v2/health/ready")[0] == 200
+    _fault(served)
+    until(lambda: _levels(served, "exact")["device"]["state"] == "passing", 10, "it is back")
