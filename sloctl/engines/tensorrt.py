@@ -13,6 +13,7 @@ from typing import Any
 from sloctl.engines import cuda
 from sloctl.engines.base import EngineError, Execution, Inputs, LayerInfo, LayerTime, TensorSpec
 from sloctl.engines.datatypes import NUMPY, TENSORRT
+from sloctl.engines.inspector import parse
 from sloctl.engines.tensorrt_pool import Pool
 from sloctl.engines.tensorrt_runtime import check_version, module, new_profiler, reason, runtime, runtime_name
 from sloctl.engines.tensorrt_slot import Context, Profile, Slot, Tensors
@@ -100,8 +101,17 @@ class TensorRTEngine:
 
     @cached_property
     def layers(self) -> Mapping[str, LayerInfo]:
-        """What the engine inspector tells of each layer; nothing of a plan that an older lean runtime runs."""
-        return {}
+        """What the engine inspector tells of each layer; nothing of a plan that another lean runtime runs.
+
+        Asking such an engine raises, and leaves a reference behind that spoils the engine's destruction.
+        """
+        if self._lean is not None:
+            return {}
+        inspector = self._engine.create_engine_inspector()
+        try:
+            return parse(str(inspector.get_engine_information(module().LayerInformationFormat.JSON)))
+        except ValueError:  # it says in words that there is nothing
+            return {}
 
     def infer(self, *requests: Inputs) -> Execution:
         """Runs one batch; the time on the device is between events around the launch. Raises EngineError."""

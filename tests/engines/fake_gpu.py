@@ -241,6 +241,9 @@ class Engine:
     def num_optimization_profiles(self) -> int:
         return len(self.trt.profiles)
 
+    def create_engine_inspector(self) -> Any:
+        return SimpleNamespace(get_engine_information=lambda _: self.trt.information)
+
     def create_execution_context(self) -> Context:
         self.contexts += 1
         return Context(self.trt.cuda, self.trt.profiles, first=self.contexts <= self.trt.most_contexts)
@@ -248,6 +251,8 @@ class Engine:
 
 class TensorRT(ModuleType):
     """`tensorrt_lean_bindings`."""
+
+    LayerInformationFormat = SimpleNamespace(JSON="json")
 
     TensorIOMode = SimpleNamespace(INPUT=1, OUTPUT=2)
 
@@ -264,6 +269,7 @@ class TensorRT(ModuleType):
         self.kind = "FLOAT"
         self.loaded: list[str] = []
         self.deserialised = 0
+        self.information = '{"Layers": ["conv + relu", "gemm"]}'
         self.profiles = [(1, 4, 8)]  # least, best and most rows
         self.most_contexts = 1  # of an engine, as a plan of 8.6 with one profile
 

@@ -355,3 +355,12 @@ def test_a_plan_is_deserialised_again_for_profiles_only_if_need_be(
     engine = _engine(plan)
     assert len(engine.profile(_rows(2))) == 2
     assert gpu.trt.deserialised == deserialised
+
+
+def test_the_inspector_tells_of_layers_where_the_engine_can_be_asked(gpu: SimpleNamespace, plan: Path):
+    assert _engine(plan).layers["conv + relu"].nodes == ("conv", "relu")
+    gpu.trt.information = "no layer information, sorry"
+    assert _engine(plan).layers == {}
+    (plan.parent / LEAN).touch()
+    gpu.trt.information = '{"Layers": ["gemm"]}'
+    assert _engine(plan, lean=LEAN).layers == {}
