@@ -1,6 +1,5 @@
 """Checks that need more than one document: names that must exist, and names that must be the only ones."""
 
-import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from sloctl.board.topology import Topology
 from sloctl.config.base import Model
-from sloctl.config.daemon import DaemonConfig
+from sloctl.config.daemon import DaemonConfig, is_loopback
 from sloctl.config.messages import parted, suggestion
 from sloctl.config.problems import Code, Problem
 from sloctl.config.sources import Document, Loc
@@ -153,14 +152,6 @@ def check_daemon(daemon: Loaded[DaemonConfig]) -> Iterator[Problem]:
         message = f"the control plane would listen on {control.host} without a token: anybody could override it"
         expected = "tokenFile beside host, or a loopback address such as 127.0.0.1"
         yield document.problem(("control", "host"), Code.OPEN_CONTROL, message, expected)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address or name can be reached from this machine only."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _unusable(path: Path) -> str | None:

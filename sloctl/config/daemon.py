@@ -1,5 +1,6 @@
 """The daemon's own configuration: `apiVersion: sloctl/v1, kind: Daemon`."""
 
+import ipaddress
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -11,6 +12,14 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 
 
+def is_loopback(host: str) -> bool:
+    """Whether an address or name can be reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class ServingConfig(Model):
     """The data plane's V2 endpoint. Port 0 lets the system choose."""
 
@@ -18,6 +27,12 @@ class ServingConfig(Model):
     port: Port = 8000
     max_body_bytes: Annotated[int, Field(gt=0)] = 64 * 1024 * 1024
     drain_timeout: Duration = 10.0
+    shared_memory: bool | None = None  # who may register it reads and writes this user's; by default on a loopback host
+
+    @property
+    def shares_memory(self) -> bool:
+        """Whether clients may register shared memory."""
+        return is_loopback(self.host) if self.shared_memory is None else self.shared_memory
 
 
 class ControlConfig(Model):

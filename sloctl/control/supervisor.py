@@ -90,7 +90,8 @@ class Supervisor:
         self.board = Board.create(runtime.topology)
         config, bundle = memory_file(runtime.to_json()), memory_file(texts)
         shared = {"--runtime-fd": config, "--board-fd": self.board.fd}
-        data = {**shared, "--http-fd": self.data_socket.fileno()}
+        regions = os.memfd_create("sloctl-regions")  # of shared memory: they outlive the data plane
+        data = {**shared, "--http-fd": self.data_socket.fileno(), "--regions-fd": regions}
         control = {**shared, "--bundle-fd": bundle, "--http-fd": self.control_socket.fileno()}
         self._data = self._plane("data", "sloctl.serving", data, self.board.data_status)
         self._control = self._plane("control", "sloctl.control", control, self.board.control_status)

@@ -18,11 +18,13 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sloctl.serving")
     for name, what in (("runtime", "resolved configuration"), ("board", "board"), ("http", "listening socket")):
         parser.add_argument(f"--{name}-fd", type=int, required=True, metavar="N", help=f"descriptor of the {what}")
+    what = "registrations of shared memory, which outlive this process; without it they do not"
+    parser.add_argument("--regions-fd", type=int, metavar="N", help=f"descriptor of the {what}")
     return parser.parse_args()
 
 
-async def _serve(runtime: Runtime, board: Board, sock: socket.socket) -> None:
-    await Process(runtime, board, EngineHosting(runtime.daemon.device)).run(sock)
+async def _serve(runtime: Runtime, board: Board, sock: socket.socket, regions_fd: int) -> None:
+    await Process(runtime, board, EngineHosting(runtime.daemon.device), regions_fd).run(sock)
 
 
 def main() -> None:
@@ -35,7 +37,8 @@ def main() -> None:
     runtime = Runtime.from_json(text.decode())
     board = Board.attach(arguments.board_fd, runtime.topology)
     board.data_status.begin(os.getpid(), time.monotonic())
-    uvloop.run(_serve(runtime, board, socket.socket(fileno=arguments.http_fd)))
+    regions_fd = os.memfd_create("sloctl-regions") if arguments.regions_fd is None else arguments.regions_fd
+    uvloop.run(_serve(runtime, board, socket.socket(fileno=arguments.http_fd), regions_fd))
     leave(0)
 
 

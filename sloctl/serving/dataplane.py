@@ -11,11 +11,13 @@ from sloctl import __version__
 from sloctl.admission.classes import PriorityClasses
 from sloctl.board import Board, Phase
 from sloctl.engines.base import TensorSpec
-from sloctl.serving.decode import Envelope, parse, tensors, timeout, wanted, whole
+from sloctl.serving.decode import Envelope, lent, parse, shared_memory_is_off, tensors, timeout, wanted
 from sloctl.serving.encode import Header
 from sloctl.serving.errors import RequestError, failed, unavailable
 from sloctl.serving.model import ModelService
+from sloctl.serving.parameters import whole
 from sloctl.serving.pending import Answer, Client, Pending
+from sloctl.serving.registry import Regions
 from sloctl.serving.statistics import model_statistics
 from sloctl.serving.variant import VERSION
 
@@ -24,13 +26,17 @@ _EXTENSIONS = ["binary_tensor_data", "model_configuration", "statistics"]
 
 
 class DataPlane:
-    """All hosted models behind the operations that the protocol names. Methods raise RequestError."""
+    """All hosted models behind the operations that the protocol names. Methods raise RequestError.
+
+    `regions` is None where shared memory is off.
+    """
 
     def __init__(
         self,
         board: Board,
         models: Mapping[str, ModelService],
         classes: PriorityClasses,
+        regions: Regions | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.models = models
@@ -39,6 +45,7 @@ class DataPlane:
         self.clock = clock
         self._board = board
         self._classes = classes
+        self._regions = regions
         self._loop = asyncio.get_running_loop()
 
     def model(self, name: str, version: str | None = None) -> ModelService:
@@ -67,7 +74,7 @@ class DataPlane:
             envelope, tail = parse(body, json_length)
             if envelope.parameters:
                 priority = self._classes.index(whole(envelope.parameters, "priority"))
-            wants = wanted(envelope, model.inputs, model.everything)
+            wants = wanted(envelope, model.inputs, model.everything, self._regions)
             now = self.clock()
             deadline = started + timeout(envelope.parameters, model.config.deadline)
             token = model.admit(now, priority, deadline)
@@ -105,13 +112,13 @@ class DataPlane:
     ) -> Pending:
         """Parses the tensors of an admitted request and puts it in the queue."""
         try:
-            inputs, rows = tensors(envelope, tail, model.inputs)
+            inputs, rows = tensors(envelope, tail, model.inputs, self._regions)
         except BaseException:
             model.release(token)
             raise
         signature = tuple(array.shape[1:] for array in inputs.values()) if model.inputs.free else None
         future: asyncio.Future[Answer] = self._loop.create_future()
-        pending = Pending(inputs, rows, signature, priority, deadline, now, token, future, client)
+        pending = Pending(inputs, rows, signature, priority, deadline, now, token, future, client, lent(envelope))
         model.enqueue(pending)
         return pending
 
@@ -147,11 +154,19 @@ class DataPlane:
             if not service.ready:
                 raise unavailable("not_ready", f"model {service.name!r}: {service.trouble}")
 
+    @property
+    def regions(self) -> Regions:
+        """Shared memory. Raises RequestError where it is off."""
+        if self._regions is None:
+            raise shared_memory_is_off()
+        return self._regions
+
     # About the server and its models
 
     def server_metadata(self) -> dict[str, Any]:
         """Name, version and protocol extensions."""
-        return {"name": "sloctl", "version": __version__, "extensions": _EXTENSIONS}
+        shared = ["system_shared_memory", "cuda_shared_memory"] if self._regions is not None else []
+        return {"name": "sloctl", "version": __version__, "extensions": [*_EXTENSIONS, *shared]}
 
     def model_metadata(self, model: ModelService) -> dict[str, Any]:
         """Tensors of a model, the batch as -1."""

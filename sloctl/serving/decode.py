@@ -5,16 +5,17 @@ In two steps, so that a request can be refused before its arrays are parsed: `pa
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import msgspec
 
-from sloctl.engines.base import Tensor, TensorSpec
+from sloctl.engines.base import DeviceArray, Tensor, TensorSpec
 from sloctl.serving.errors import RequestError, invalid
+from sloctl.serving.parameters import Parameters, flag, whole
+from sloctl.serving.regions import Place
+from sloctl.serving.registry import Regions
 from sloctl.serving.tensors import DTYPES, from_bytes, from_json
 
-Parameters = dict[str, Any] | None
 _MICROSECOND = 1e-6
 
 
@@ -56,21 +57,25 @@ class ModelInputs:
     outputs: tuple[str, ...]
     max_batch: int
     free: bool  # whether a dimension besides the batch is free, so that shapes can differ between requests
+    on_gpu: bool = False  # whether inputs may lie in a GPU's memory
 
     @classmethod
-    def of(cls, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], max_batch: int) -> "ModelInputs":
+    def of(
+        cls, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], max_batch: int, on_gpu: bool
+    ) -> "ModelInputs":
         """From an engine's tensor specifications."""
         by_name = {spec.name: spec for spec in inputs}
         free = any(size < 0 for spec in inputs for size in spec.shape[1:])
-        return cls(by_name, tuple(spec.name for spec in outputs), max_batch, free)
+        return cls(by_name, tuple(spec.name for spec in outputs), max_batch, free, on_gpu)
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which outputs a response holds, and which of them as raw bytes."""
+    """Which outputs a response holds, which of them as raw bytes, and which it leaves in shared memory."""
 
     names: tuple[str, ...]
     binary: frozenset[str] = frozenset()
+    places: Mapping[str, Place] = field(default_factory=dict)
 
 
 def parse(body: bytes, json_length: int | None) -> tuple[Envelope, memoryview]:
@@ -94,39 +99,38 @@ def parse(body: bytes, json_length: int | None) -> tuple[Envelope, memoryview]:
         raise invalid("the body is nested too deeply") from None
 
 
-def whole(parameters: Parameters, name: str) -> int | None:
-    """A parameter that is a whole number from 0 on; None where it is absent. Raises RequestError."""
-    value = parameters.get(name) if parameters else None
-    if value is None:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise invalid(f"parameter {name!r} is {value!r}; expected a whole number from 0 on")
-    return value
-
-
-def flag(parameters: Parameters, name: str, default: bool) -> bool:
-    """A parameter that is true or false. Raises RequestError."""
-    value = parameters.get(name) if parameters else None
-    if value is None:
-        return default
-    if not isinstance(value, bool):
-        raise invalid(f"parameter {name!r} is {value!r}; expected true or false")
-    return value
-
-
 def timeout(parameters: Parameters, default: float) -> float:
     """Seconds within which the client wants its answer: `timeout` in µs, never above the model's deadline."""
     asked = whole(parameters, "timeout")
     return min(asked * _MICROSECOND, default) if asked else default
 
 
-def wanted(envelope: Envelope, model: ModelInputs, everything: Wanted) -> Wanted:
+def placed(parameters: Parameters, regions: Regions | None) -> Place | None:
+    """Where in shared memory a tensor lies or shall lie; None where its parameters say nothing of that."""
+    if not parameters or not ("shared_memory_region" in parameters or "shared_memory_byte_size" in parameters):
+        return None
+    if regions is None:
+        raise shared_memory_is_off()
+    return regions.place(parameters)
+
+
+def lent(envelope: Envelope) -> bool:
+    """Whether an input lies in memory that its client owns."""
+    return any("shared_memory_region" in (given.parameters or ()) for given in envelope.inputs)
+
+
+def shared_memory_is_off() -> RequestError:
+    """The refusal where the configuration does not allow it."""
+    return RequestError(403, "shared memory is off: serving.sharedMemory is false, or serving.host is not loopback")
+
+
+def wanted(envelope: Envelope, model: ModelInputs, everything: Wanted, regions: Regions | None) -> Wanted:
     """The outputs that a request asks for; `everything` is what one that asks for none gets, as JSON."""
     if envelope.outputs is None and envelope.parameters is None:
         return everything
     binary_default = flag(envelope.parameters, "binary_data_output", default=False)
     asked = envelope.outputs or [Output(name) for name in model.outputs]
-    names, binary = [], set()
+    names, binary, places = [], set(), {}
     for output in asked:
         if output.name not in model.outputs:
             raise invalid(f"no output {output.name!r}; the model has {', '.join(model.outputs)}")
@@ -135,14 +139,19 @@ def wanted(envelope: Envelope, model: ModelInputs, everything: Wanted) -> Wanted
         if whole(output.parameters, "classification"):
             raise RequestError(501, "the classification extension is not supported")
         names.append(output.name)
-        if flag(output.parameters, "binary_data", binary_default):
+        place = placed(output.parameters, regions)
+        if place is not None:
+            places[output.name] = place
+        elif flag(output.parameters, "binary_data", binary_default):
             binary.add(output.name)
-    return Wanted(tuple(names), frozenset(binary))
+    return Wanted(tuple(names), frozenset(binary), places)
 
 
-def tensors(envelope: Envelope, tail: memoryview, model: ModelInputs) -> tuple[dict[str, Tensor], int]:
+def tensors(
+    envelope: Envelope, tail: memoryview, model: ModelInputs, regions: Regions | None
+) -> tuple[dict[str, Tensor | DeviceArray], int]:
     """The inputs by name, each of shape `[rows, …]`, and the rows. Raises RequestError."""
-    found: dict[str, Tensor] = {}
+    found: dict[str, Tensor | DeviceArray] = {}
     rows = -1
     for given in envelope.inputs:
         spec = model.inputs.get(given.name)
@@ -155,9 +164,13 @@ def tensors(envelope: Envelope, tail: memoryview, model: ModelInputs) -> tuple[d
             raise invalid(f"input {given.name!r} has {shape[0]} rows, another has {rows}")
         rows = shape[0]
         try:
-            found[given.name], tail = _tensor(given, shape, tail)
+            place = placed(given.parameters, regions)
+            if place is None:
+                found[given.name], tail = _tensor(given, shape, tail)
+            else:
+                found[given.name] = _shared(given, shape, place, model)
         except RequestError as error:
-            raise invalid(f"input {given.name!r}: {error.message}") from None
+            raise RequestError(error.status, f"input {given.name!r}: {error.message}") from None
     if len(found) != len(model.inputs):
         missing = ", ".join(name for name in model.inputs if name not in found)
         raise invalid(f"missing input: {missing}")
@@ -193,3 +206,12 @@ def _tensor(given: Input, shape: tuple[int, ...], tail: memoryview) -> tuple[Ten
     if size > len(tail):
         raise invalid(f"binary_data_size is {size}, but {len(tail)} bytes are left in the body")
     return from_bytes(tail[:size], given.datatype, shape), tail[size:]
+
+
+def _shared(given: Input, shape: tuple[int, ...], place: Place, model: ModelInputs) -> Tensor | DeviceArray:
+    if given.data or whole(given.parameters, "binary_data_size"):
+        raise invalid("both data and shared memory are given")
+    tensor = place.tensor(given.datatype, shape)
+    if isinstance(tensor, DeviceArray) and not model.on_gpu:
+        raise invalid(f"region {place.region.name!r} is CUDA shared memory, which a model on the CPU cannot read")
+    return tensor

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import orjson
 
 from sloctl.engines.base import Tensor, TensorSpec
 from sloctl.serving.decode import Wanted
+from sloctl.serving.regions import Place
 from sloctl.serving.tensors import to_bytes, to_json
 
 Header = tuple[bytes, bytes]
@@ -17,6 +19,13 @@ _BINARY = (b"content-type", b"application/octet-stream")
 @lru_cache(maxsize=4096)
 def _dimensions(shape: tuple[int, ...]) -> bytes:
     return b",".join([b"%d" % size for size in shape])
+
+
+def _put(name: str, array: Tensor, datatype: str, place: Place) -> dict[str, Any]:
+    """Writes an output to shared memory; returns the parameters that tell where it is. Raises RequestError."""
+    size = place.put(name, array, datatype)
+    where = {"shared_memory_region": place.region.name, "shared_memory_byte_size": size}
+    return {**where, "shared_memory_offset": place.offset} if place.offset else where
 
 
 class Encoder:
@@ -33,7 +42,10 @@ class Encoder:
         self._headers = [_JSON, (b"sloctl-variant", variant.encode())]
 
     def encode(self, request_id: str, outputs: Mapping[str, Tensor], wanted: Wanted) -> tuple[list[Header], bytes]:
-        """Headers (content length among them) and body. `outputs` are this request's rows."""
+        """Headers (content length among them) and body. `outputs` are this request's rows.
+
+        Raises RequestError where an output does not fit its place in shared memory.
+        """
         parts, raw = [self._begin], []
         if request_id:
             parts += (b',"id":', orjson.dumps(request_id))
@@ -41,7 +53,10 @@ class Encoder:
         for name in wanted.names:
             array, datatype = outputs[name], self._datatypes[name]
             shape = _dimensions(array.shape)
-            if name in wanted.binary:
+            if name in wanted.places:
+                said = orjson.dumps(_put(name, array, datatype, wanted.places[name]))
+                parts += (separator, self._heads[name], shape, b'],"parameters":', said, b"}")
+            elif name in wanted.binary:
                 data = to_bytes(array, datatype)
                 raw.append(data)
                 parts += (separator, self._heads[name], shape, b'],"parameters":{"binary_data_size":%d}}' % len(data))

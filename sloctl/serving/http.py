@@ -1,6 +1,7 @@
 """V2 over HTTP, as a bare ASGI callable: a framework's routing would cost more than the inference."""
 
 import math
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from sloctl.serving.encode import Header
 from sloctl.serving.errors import RequestError, invalid
 from sloctl.serving.model import ModelService
 from sloctl.serving.pending import Client
+from sloctl.serving.registry import Kind
 from sloctl.serving.variant import VERSION
 
 Message = MutableMapping[str, Any]
@@ -21,7 +23,8 @@ Send = Callable[[Message], Awaitable[None]]
 log = structlog.get_logger("sloctl.serving")
 _JSON = (b"content-type", b"application/json")
 _CLOSE = (b"connection", b"close")
-_UNSUPPORTED = ("trace", "logging", "systemsharedmemory", "cudasharedmemory")
+_UNSUPPORTED = ("trace", "logging")
+_SHARED = re.compile(r"/v2/(system|cuda)sharedmemory(?:/region/(.+))?/(status|register|unregister)", re.DOTALL)
 _STOPPED_HALFWAY = RequestError(499, "the client went away", outcome="cancelled")
 
 
@@ -46,6 +49,8 @@ class HttpApp:
                 json_length, body = await self._read(model, scope["headers"], receive)
                 headers, body = await plane.infer(model, body, json_length, started, _client(receive))
                 status = 200
+            elif (shared := _SHARED.fullmatch(scope["path"])) is not None:
+                status, (headers, body) = 200, _json(await self._shared_memory(scope["method"], shared, receive))
             else:
                 status, (headers, body) = 200, _json(self._answer(scope["method"], scope["path"]))
         except RequestError as error:
@@ -107,6 +112,22 @@ class HttpApp:
     def _too_large(self) -> RequestError:
         limit = f"serving.maxBodyBytes is {self._max_body}"
         return RequestError(413, f"the body is too large: {limit}", reason="too_large")
+
+    # Shared memory
+
+    async def _shared_memory(self, method: str, path: re.Match[str], receive: Receive) -> Any:
+        """The system and CUDA shared memory extensions; None is an empty body."""
+        regions = self._plane.regions
+        kind: Kind = "system" if path[1] == "system" else "cuda"
+        name, verb = path[2], path[3]
+        _only(method, "GET" if verb == "status" else "POST")
+        if verb == "status":
+            return regions.status(kind, name)
+        if verb == "unregister":
+            return regions.unregister(kind, name)
+        if name is None:
+            raise _nothing_at(path[0])
+        return await regions.register(kind, name, await self._rest(await receive(), receive))
 
     # Everything else
 

@@ -212,7 +212,7 @@ class ModelService:
         now = self._clock()
         # With several in flight a run also waits for the one before it, which has come back meanwhile.
         variant.cost.observe(rows, min(result.seconds, now - self._lane.last))
-        variant.last_requests = result.requests
+        variant.remember(result.requests, any(pending.lent for pending in batch), now)
         variant.last_success = now
         variant.failures = 0
         self._count(rows, variant, result)
@@ -312,7 +312,7 @@ class ModelService:
             # An engine may take less than configured, as a model with a fixed batch does.
             largest = min(self.config.max_batch, *(v.loaded.engine.max_batch for v in up if v.loaded))
             self._batcher.max_rows = largest
-            self.inputs = ModelInputs.of(up[0].inputs, up[0].outputs, largest)
+            self.inputs = ModelInputs.of(up[0].inputs, up[0].outputs, largest, all(v.on_gpu for v in up))
             self.everything = Wanted(self.inputs.outputs)
 
     @property
@@ -323,8 +323,7 @@ class ModelService:
     @property
     def platform(self) -> str:
         """Triton's name for what runs the model."""
-        runtime = self.serving.loaded.engine.runtime if self.serving and self.serving.loaded else ""
-        return "tensorrt_plan" if runtime.startswith("tensorrt") else "onnxruntime_onnx"
+        return "tensorrt_plan" if self.serving is not None and self.serving.on_gpu else "onnxruntime_onnx"
 
     @property
     def trouble(self) -> str:

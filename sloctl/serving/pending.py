@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from sloctl.engines.base import Tensor
+from sloctl.engines.base import Inputs, Tensor
 from sloctl.serving.errors import RequestError
 
 if TYPE_CHECKING:
@@ -21,13 +21,27 @@ class Client(Protocol):
 
 
 class Pending:
-    """An admitted request: `future` gets the variant and its rows of the outputs, or a RequestError."""
+    """An admitted request: `future` gets the variant and its rows of the outputs, or a RequestError.
 
-    __slots__ = ("client", "deadline", "enqueued", "future", "inputs", "priority", "rows", "signature", "token")
+    `lent` says that an input lies in memory that the client owns, and must not be kept once it has been answered.
+    """
+
+    __slots__ = (
+        "client",
+        "deadline",
+        "enqueued",
+        "future",
+        "inputs",
+        "lent",
+        "priority",
+        "rows",
+        "signature",
+        "token",
+    )
 
     def __init__(
         self,
-        inputs: dict[str, Tensor],
+        inputs: Inputs,
         rows: int,
         signature: object,
         priority: int,
@@ -36,6 +50,7 @@ class Pending:
         token: int,
         future: "asyncio.Future[Answer]",
         client: Client | None,
+        lent: bool = False,
     ) -> None:
         self.inputs = inputs
         self.rows = rows
@@ -46,6 +61,7 @@ class Pending:
         self.token = token
         self.future = future
         self.client = client
+        self.lent = lent
 
     @property
     def abandoned(self) -> bool:

@@ -29,6 +29,7 @@ from sloctl.serving.loader import Hosting, Loader
 from sloctl.serving.model import ModelService
 from sloctl.serving.prober import Prober
 from sloctl.serving.profiling import Profiler
+from sloctl.serving.registry import Record, Regions
 from sloctl.serving.worker import EngineThread
 
 log = structlog.get_logger("sloctl.serving")
@@ -52,7 +53,8 @@ def die_with_parent() -> None:
 class Process:
     """Everything that the data plane runs, joined; lives in one event loop."""
 
-    def __init__(self, runtime: Runtime, board: Board, hosting: Hosting) -> None:
+    def __init__(self, runtime: Runtime, board: Board, hosting: Hosting, regions_fd: int) -> None:
+        """`regions_fd` is a file without a name that holds the registrations of shared memory."""
         daemon = runtime.daemon
         loop = asyncio.get_running_loop()
         self._runtime = runtime
@@ -63,7 +65,8 @@ class Process:
             for config in daemon.models
         }
         classes = PriorityClasses.of(daemon.priorities, daemon.default_priority)
-        self._plane = DataPlane(board, self._models, classes)
+        regions = Regions(Record(regions_fd), daemon.device) if daemon.serving.shares_memory else None
+        self._plane = DataPlane(board, self._models, classes, regions)
         app = HttpApp(self._plane, daemon.serving.max_body_bytes)
         self._server = _Server(
             uvicorn.Config(

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from sloctl.board import Board
 from sloctl.engines.base import Engine, Inputs, TensorSpec
 from sloctl.serving.cost import Cost
@@ -11,6 +13,7 @@ from sloctl.serving.health import VariantHealth
 from sloctl.serving.statistics import VariantCells
 from sloctl.serving.worker import EngineThread
 
+_BETWEEN_COPIES = 1.0  # seconds
 VERSION = "1"  # a model's variants are one version to clients; which one served is a response parameter
 
 
@@ -33,7 +36,7 @@ class Variant:
     """Name, cells and health of a variant, from the start; engine, cost and encoder once it is loaded."""
 
     __slots__ = (
-        "_specs",
+        "_copied",
         "cells",
         "concurrency",
         "cost",
@@ -66,7 +69,8 @@ class Variant:
         self.last_failure = 0.0
         self.failure = ""  # of the last batch that failed
         self.failures = 0  # batches in a row
-        self.last_requests: Sequence[Inputs] = ()  # of the last batch, for a profile
+        self.last_requests: Sequence[Inputs] = ()  # of a late batch, for a profile; memory of our own
+        self._copied = -_BETWEEN_COPIES
 
     def failed(self, message: str, now: float) -> None:
         """A batch of it failed."""
@@ -85,6 +89,21 @@ class Variant:
         if loaded.accuracy is not None:
             self.cells.accuracy.set(loaded.accuracy)
 
+    def remember(self, requests: Sequence[Inputs], lent: bool, now: float) -> None:
+        """Keeps the requests of a batch for a profile.
+
+        What is lent by clients would stay mapped for as long as it is kept: of such a batch the smallest request is
+        copied, at most once a second, and none that lies in a GPU's memory.
+        """
+        if not lent:
+            self.last_requests = requests
+        elif now - self._copied >= _BETWEEN_COPIES:
+            self._copied = now
+            smallest = min(requests, key=lambda inputs: sum([value.nbytes for value in inputs.values()]))
+            copies = {name: value.copy() for name, value in smallest.items() if isinstance(value, np.ndarray)}
+            if len(copies) == len(smallest):
+                self.last_requests = [copies]
+
     @property
     def up(self) -> bool:
         """Whether batches can be given to it: its context stands and no run is stuck in it."""
@@ -94,6 +113,11 @@ class Variant:
     def ready(self) -> bool:
         """Whether all five levels of health stand."""
         return self.up and self.health.ready
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether its engine runs on a GPU, and so takes inputs in its memory."""
+        return self.loaded is not None and self.loaded.engine.runtime.startswith("tensorrt")
 
     @property
     def inputs(self) -> Sequence[TensorSpec]:

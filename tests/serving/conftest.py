@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from sloctl.serving.faults import HostFaults
 from sloctl.serving.http import HttpApp
 from sloctl.serving.loader import Hosted, Loader
 from sloctl.serving.model import ModelService
+from sloctl.serving.registry import Record, Regions
 from sloctl.serving.worker import EngineThread
 
 X = TensorSpec("x", "FP32", (-1, 4))
@@ -173,17 +175,18 @@ def runtime(tmp: Path, **model: Any) -> Runtime:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
-    """Makes benches inside a running loop."""
+    """Makes benches inside a running loop; with a `device`, shared memory is on."""
     made: list[Bench] = []
 
-    def build(max_body: int = 1 << 20, hang_after: float = 0.05, **model: Any) -> Bench:
+    def build(max_body: int = 1 << 20, hang_after: float = 0.05, device: str | None = None, **model: Any) -> Bench:
         resolved = runtime(tmp_path, **model)
         board = Board.create(resolved.topology)
         loop = asyncio.get_running_loop()
         config = resolved.daemon.models[0]
         service = ModelService(config, board, loop, hang_after, fault_injection=True)
         classes = PriorityClasses.of(resolved.daemon.priorities, resolved.daemon.default_priority)
-        plane = DataPlane(board, {"m": service}, classes)
+        regions = None if device is None else Regions(Record(os.memfd_create("regions")), device)
+        plane = DataPlane(board, {"m": service}, classes, regions)
         hosting = FakeHosting({"fp32": FakeEngine(2.0), "int8": FakeEngine(3.0)})
         loader = Loader(hosting, tmp_path, EngineThread("loader", loop))
         made.append(Bench(board, plane, service, HttpApp(plane, max_body), hosting, loader))

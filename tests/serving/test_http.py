@@ -170,7 +170,7 @@ async def test_any_field_replaced_by_anything_is_answered_without_a_server_error
         pytest.param("POST", "/v2/health/ready", 405, id="health by POST"),
         pytest.param("GET", "/v2/repository/index", 405, id="the index by GET"),
         pytest.param("POST", "/v2/repository/models/m/load", 501, id="loading"),
-        pytest.param("GET", "/v2/systemsharedmemory/status", 501, id="shared memory"),
+        pytest.param("GET", "/v2/systemsharedmemory/status", 403, id="shared memory where it is off"),
         pytest.param("POST", "/v2/trace/setting", 501, id="tracing"),
     ],
 )
