@@ -1,10 +1,7 @@
 """`sloctl import`: brings a model file into the repository, measured."""
 
 import shutil
-import tempfile
-import time
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,21 +10,10 @@ import typer
 from sloctl.cli.client import fail
 
 if TYPE_CHECKING:
+    from sloctl.build.store import Hosting
     from sloctl.engines.base import Engine
-    from sloctl.engines.manifest import Accuracy, Manifest
+    from sloctl.engines.manifest import Accuracy, Build, Manifest
     from sloctl.engines.measure import Evaluation
-
-_NAMES = {"onnxruntime": "model.onnx", "tensorrt": "model.plan"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Hosting:
-    """Where and how the model is run to be measured."""
-
-    device: str
-    threads: int
-    max_batch: int
-    lean_runtime: str | None
 
 
 def import_model(
@@ -49,14 +35,15 @@ def import_model(
     Exit status: 0 imported, 1 refused. A variant that is there is never overwritten; with --replace it is
     renamed, once the new one is whole.
     """
+    from sloctl.build.store import Hosting
     from sloctl.engines.base import EngineError
 
-    folder = repository / _name("model", model) / _name("variant", variant)
+    folder = repository / name_of("model", model) / name_of("variant", variant)
     if reference and not evaluate:
         fail("--reference needs --evaluate: variants are compared on its samples")
     if folder.exists() and not replace:
         fail(f"{folder} is there already; give another --variant, or --replace to set it aside")
-    hosting = _Hosting(device, threads, max_batch, lean_runtime)
+    hosting = Hosting(device, threads, max_batch, lean_runtime)
     try:
         manifest = _import(file, folder, hosting, precision or variant, evaluate, reference)
     except (EngineError, OSError) as error:
@@ -67,7 +54,8 @@ def import_model(
         typer.echo(_report(manifest.accuracy, reference))
 
 
-def _name(what: str, value: str) -> str:
+def name_of(what: str, value: str) -> str:
+    """The name of a model or variant, if it is one; else ends the program with a message and status 1."""
     from pydantic import TypeAdapter, ValidationError
 
     from sloctl.config.daemon import Name
@@ -84,53 +72,42 @@ def _report(found: "Accuracy", reference: str | None) -> str:
 
 
 def _import(
-    file: Path, folder: Path, hosting: _Hosting, precision: str, evaluate: Path | None, reference: str | None
+    file: Path, folder: Path, hosting: "Hosting", precision: str, evaluate: Path | None, reference: str | None
 ) -> "Manifest":
     """Measures a copy beside the variant's place, and moves it there when it is whole."""
+    from sloctl.build.store import FILES, beside, host, measure, publish
     from sloctl.engines.formats import runtime_of
     from sloctl.engines.manifest import write_manifest
     from sloctl.engines.measure import Evaluation
 
     runtime = runtime_of(file)
     data = Evaluation.read(evaluate) if evaluate else None
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.importing-", dir=folder.parent))
-    try:
-        path = Path(shutil.copyfile(file, staging / _NAMES[runtime]))
-        with closing(_load(path, runtime, hosting)) as engine:
+    record = _build_record(file)
+    with beside(folder) as draft:
+        path = Path(shutil.copyfile(file, draft / FILES[runtime]))
+        with closing(host(path, runtime, hosting)) as engine:
             measured = _evaluate(engine, data, folder, hosting, reference) if data else None
-            manifest = _measure(path, engine, runtime, precision, hosting, measured)
-        write_manifest(staging, manifest)
-        staging.chmod(0o755)
-        _put(staging, folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+            manifest = measure(path, engine, runtime, precision, hosting, measured=measured, build=record)
+        write_manifest(draft, manifest)
+        aside = publish(draft, folder)
+    if aside:
+        typer.echo(f"the variant that was there is now {aside}", err=True)
     return manifest
 
 
-def _put(staging: Path, folder: Path) -> None:
-    if folder.exists():
-        aside = folder.with_name(f"{folder.name}.replaced-{time.strftime('%Y%m%dT%H%M%S')}")
-        folder.rename(aside)
-        typer.echo(f"the variant that was there is now {aside}", err=True)
-    staging.rename(folder)
+def _build_record(file: Path) -> "Build | None":
+    """Where a file of a repository came from, as its manifest says: a plan built elsewhere is measured here."""
+    from sloctl.engines.manifest import ManifestError, read_manifest, verify_file
 
-
-def _load(path: Path, runtime: str, hosting: _Hosting) -> "Engine":
-    if runtime == "onnxruntime":
-        from sloctl.engines.onnx import OnnxEngine
-
-        return OnnxEngine(path, threads=hosting.threads, max_batch=hosting.max_batch)
-    from sloctl.engines.base import EngineError
-    from sloctl.engines.tensorrt import TensorRTEngine
-
-    if hosting.device == "cpu":
-        raise EngineError("a TensorRT plan runs on a GPU only; name one with --device cuda:0")
-    return TensorRTEngine(path, device=hosting.device, max_batch=hosting.max_batch, lean_runtime=hosting.lean_runtime)
+    try:
+        manifest = read_manifest(file.parent)
+        return manifest.build if verify_file(file.parent, manifest) == file else None
+    except ManifestError:
+        return None
 
 
 def _evaluate(
-    engine: "Engine", data: "Evaluation", folder: Path, hosting: _Hosting, reference: str | None
+    engine: "Engine", data: "Evaluation", folder: Path, hosting: "Hosting", reference: str | None
 ) -> "Accuracy":
     from sloctl.engines.loading import load_engine
     from sloctl.engines.measure import accuracy, predict
@@ -138,29 +115,7 @@ def _evaluate(
     predicted = predict(engine, data)
     if reference is None:
         return accuracy(predicted, data, None)
-    beside = folder.with_name(_name("reference", reference))
+    beside = folder.with_name(name_of("reference", reference))
     other, _ = load_engine(beside, device=hosting.device, threads=hosting.threads, max_batch=hosting.max_batch)
     with closing(other):
         return accuracy(predicted, data, predict(other, data))
-
-
-def _measure(
-    path: Path, engine: "Engine", runtime: str, precision: str, hosting: _Hosting, measured: "Accuracy | None"
-) -> "Manifest":
-    from sloctl.engines import cuda
-    from sloctl.engines.loading import check_device
-    from sloctl.engines.measure import make_manifest
-
-    on_gpu = runtime == "tensorrt"
-    device = hosting.device if on_gpu else "cpu"
-    return make_manifest(
-        path,
-        engine,
-        precision=precision,
-        runtime="tensorrt" if on_gpu else "onnxruntime",
-        device_name=check_device(device),
-        compute_capability=cuda.compute_capability(device) if on_gpu else None,
-        driver=cuda.driver_version() if on_gpu else None,
-        lean_runtime=hosting.lean_runtime,
-        measured=measured,
-    )

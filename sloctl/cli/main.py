@@ -16,6 +16,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "layers": ("sloctl.cli.layers", "layers"),
     "validate": ("sloctl.cli.validate", "validate"),
     "rules": ("sloctl.cli.rules", "rules"),
+    "build": ("sloctl.cli.build", "build"),
+    "advise": ("sloctl.cli.advise", "advise"),
     "import": ("sloctl.cli.import_model", "import_model"),
     "dashboards": ("sloctl.cli.dashboards", "dashboards"),
     "doctor": ("sloctl.cli.doctor", "doctor"),

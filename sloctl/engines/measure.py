@@ -3,20 +3,25 @@
 import statistics
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sloctl.engines.base import Engine, EngineError, Tensor
-from sloctl.engines.manifest import Accuracy, Manifest, Probe, TensorEntry, digest, sample_inputs
+from sloctl.engines.manifest import Accuracy, Build, Manifest, Probe, TensorEntry, digest, sample_inputs
 
 _BATCH = 16
 _SEED = 0
+_MOST_RUNS = 200
+_POWERS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+FINE = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+"""Batch sizes of a table that a batch size is to be chosen from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,35 +35,55 @@ class Evaluation:
     @classmethod
     def read(cls, path: Path) -> "Evaluation":
         """An .npz file with an array for each of the model's inputs, and `labels`. Raises EngineError."""
-        try:
-            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-        except OSError as error:
-            raise EngineError(f"{path}: cannot be read: {error.strerror or error}") from None
-        except (ValueError, EOFError, TypeError, BadZipFile, zlib.error) as error:
-            raise EngineError(f"{path}: not an .npz file of plain arrays: {error}") from None
+        arrays = read_arrays(path)
         if "labels" not in arrays:
             raise EngineError(f"{path}: there is no array named labels; it has {', '.join(arrays)}")
         return cls(path.stem, {k: v for k, v in arrays.items() if k != "labels"}, arrays["labels"])
 
 
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an .npz file by name. Raises EngineError."""
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except OSError as error:
+        raise EngineError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, EOFError, TypeError, AttributeError, BadZipFile, zlib.error) as error:
+        raise EngineError(f"{path}: not an .npz file of plain arrays: {error}") from None
+
+
 def predict(engine: Engine, data: Evaluation) -> NDArray[np.int64]:
     """Top-1 class of every sample: the argmax of the first output's last dimension. Raises EngineError."""
+    check_classes(engine)
+    return top1(outputs_of(engine, data)[engine.outputs[0].name])
+
+
+def top1(scores: Tensor) -> NDArray[np.int64]:
+    """The class with the highest score, for scores [N, …, classes]."""
+    return np.asarray(scores.argmax(axis=-1).ravel(), np.int64)
+
+
+def outputs_of(engine: Engine, data: Evaluation) -> dict[str, Tensor]:
+    """The outputs of all samples, in batches. Raises EngineError."""
     _check(engine, data)
-    first, size = engine.outputs[0].name, min(_BATCH, engine.max_batch)
-    found = []
+    names, size = [spec.name for spec in engine.inputs], min(_BATCH, engine.max_batch)
+    parts = []
     for start in range(0, len(data.labels), size):
-        batch = {name: np.ascontiguousarray(value[start : start + size]) for name, value in data.inputs.items()}
-        found.append(engine.infer(batch).outputs[first].argmax(axis=-1).ravel())
-    return np.concatenate(found)
+        batch = {name: np.ascontiguousarray(data.inputs[name][start : start + size]) for name in names}
+        parts.append(engine.infer(batch).outputs)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def check_classes(engine: Engine) -> None:
+    """Whether the first output is scores by class. Raises EngineError."""
+    output = engine.outputs[0]
+    if len(output.shape) != 2:
+        raise EngineError(f"output {output.name} has shape {list(output.shape)}; accuracy needs scores by class")
 
 
 def _check(engine: Engine, data: Evaluation) -> None:
     if not len(data.labels):
         raise EngineError(f"{data.name}: there are no samples in it")
-    if len(engine.outputs[0].shape) != 2:
-        output = engine.outputs[0]
-        raise EngineError(f"output {output.name} has shape {list(output.shape)}; accuracy needs scores by class")
     for spec in engine.inputs:
         if spec.name not in data.inputs:
             raise EngineError(f"{data.name}: there is no array named {spec.name}; it has {', '.join(data.inputs)}")
@@ -75,23 +100,40 @@ def accuracy(predicted: NDArray[np.int64], data: Evaluation, reference: NDArray[
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Seconds of `runs` runs of one batch: the median and the 99th percentile (below 100 runs, the slowest)."""
+
+    p50: float
+    p99: float
+    runs: int
+
+
 def latencies(engine: Engine, budget: float = 1.0, clock: Callable[[], float] = time.perf_counter) -> dict[int, float]:
     """Median seconds of a run by batch size 1, 2, 4, …, within about `budget` seconds."""
-    sizes = [size for size in (1, 2, 4, 8, 16, 32, 64, 128, 256) if size <= engine.max_batch]
-    batches = {size: sample_inputs(list(engine.inputs), _SEED, size) for size in sizes}
-    return {size: median_run(engine, batch, budget / len(sizes), clock) for size, batch in batches.items()}
+    return {size: found.p50 for size, found in latency_table(engine, _POWERS, budget, clock).items()}
 
 
-def median_run(engine: Engine, batch: Mapping[str, Tensor], budget: float, clock: Callable[[], float]) -> float:
-    """Median seconds of a run of this batch, within about `budget` seconds. Raises EngineError."""
+def latency_table(
+    engine: Engine, sizes: Sequence[int], budget: float, clock: Callable[[], float] = time.perf_counter
+) -> dict[int, Latency]:
+    """Latency by batch size, for those of `sizes` that the engine takes, within about `budget` seconds."""
+    fitting = [size for size in sizes if size <= engine.max_batch]
+    batches = {size: sample_inputs(list(engine.inputs), _SEED, size) for size in fitting}
+    return {size: time_runs(engine, batch, budget / len(fitting), clock) for size, batch in batches.items()}
+
+
+def time_runs(engine: Engine, batch: Mapping[str, Tensor], budget: float, clock: Callable[[], float]) -> Latency:
+    """Latency of this batch, within about `budget` seconds. Raises EngineError."""
     engine.infer(batch)  # runtimes choose kernels and take memory in the first run
     times: list[float] = []
     until = clock() + budget
-    while len(times) < 3 or (clock() < until and len(times) < 200):
+    while len(times) < 3 or (clock() < until and len(times) < _MOST_RUNS):
         start = clock()
         engine.infer(batch)
         times.append(clock() - start)
-    return statistics.median(times)
+    times.sort()
+    return Latency(statistics.median(times), times[ceil(0.99 * len(times)) - 1], len(times))
 
 
 def make_manifest(
@@ -101,14 +143,22 @@ def make_manifest(
     precision: str,
     runtime: Literal["onnxruntime", "tensorrt"],
     device_name: str,
+    device_memory_bytes: int | None = None,
     compute_capability: str | None = None,
     driver: str | None = None,
     lean_runtime: str | None = None,
     measured: Accuracy | None = None,
+    build: Build | None = None,
+    sizes: Sequence[int] = _POWERS,
+    budget: float = 1.0,
 ) -> Manifest:
-    """Measures latency and the probe's reference, and puts everything together."""
+    """Measures latency and the probe's reference, and puts everything together.
+
+    `device_memory_bytes` is all the memory that the device has; `sizes` and `budget` are those of the latency table.
+    """
     outputs = engine.infer(sample_inputs(list(engine.inputs), _SEED)).outputs
     expected = {name: [float(v) for v in value.ravel()] for name, value in outputs.items() if value.dtype.kind in "fiu"}
+    table = latency_table(engine, sizes, budget)
     return Manifest(
         file=path.name,
         sha256=digest(path),
@@ -118,13 +168,17 @@ def make_manifest(
         runtime_version=engine.runtime.rpartition(" ")[2],
         lean_runtime=lean_runtime,
         device_name=device_name,
+        device_memory_bytes=device_memory_bytes,
         compute_capability=compute_capability,
         driver=driver,
         inputs=[TensorEntry(name=s.name, datatype=s.datatype, shape=list(s.shape)) for s in engine.inputs],
         outputs=[TensorEntry(name=s.name, datatype=s.datatype, shape=list(s.shape)) for s in engine.outputs],
         max_batch=min(engine.max_batch, 256),
         memory_bytes=engine.memory_bytes,
-        latency_seconds=latencies(engine),
+        latency_seconds={size: found.p50 for size, found in table.items()},
+        latency_p99_seconds={size: found.p99 for size, found in table.items()},
+        latency_runs={size: found.runs for size, found in table.items()},
         accuracy=measured,
+        build=build,
         probe=Probe(seed=_SEED, expected=expected),
     )

@@ -45,7 +45,7 @@ def test_int8_stays_close_to_fp32_and_is_smaller_in_weights(affine: Path, tmp_pa
 
 def test_without_the_onnx_package_it_says_what_to_install(affine: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime.quantization", None)
-    with pytest.raises(EngineError, match=r"install sloctl\[demo\]"):
+    with pytest.raises(EngineError, match=r"install sloctl\[build\]"):
         quantise(affine, tmp_path / "int8.onnx", {"x": np.zeros((1, 4), np.float32)})
 
 
