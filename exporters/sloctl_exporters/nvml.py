@@ -1,43 +1,37 @@
 """GPU facts from NVIDIA's management library, read once a tick.
 
-Names follow Prometheus' base units. A value that a GPU does not support is left out, remembered with its
-reason and not asked for again. Without a driver the source stays up, says why in `state` and tries again,
-after longer and longer pauses; so it does when a driver goes away while running.
+Names follow Prometheus' base units, dcgm-exporter's stand beside them or in their place on demand. A value that
+a GPU does not support is left out, told with its reason and not asked for again until the driver comes anew.
+Without a driver the source stays up, says why in `state` and tries again, after longer and longer pauses; so it
+does when a driver goes away while running, or a GPU that was there.
 """
 
 import contextlib
 import importlib
 import math
 import os
+import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import structlog
 
-from sloctl.telemetry.families import Family
-from sloctl_exporters.nvml_probes import (
-    CLOCKS_THROTTLED,
-    GPU_INFO,
-    GPUS_PRESENT,
-    MEMORY_TOTAL,
-    MEMORY_USED,
-    NVML_METRICS,
-    NVML_UP,
-    POWER,
-    PROBES,
-    TEMPERATURE,
-    UTILIZATION,
-    Probe,
-)
+from sloctl.telemetry.catalogue import Metric
+from sloctl.telemetry.families import Family, SummaryValue
+from sloctl_exporters import nvml_metrics as m
+from sloctl_exporters.nvml_dcgm import dcgm_families
+from sloctl_exporters.nvml_errors import DriverGoneError
+from sloctl_exporters.nvml_gpu import Gpu, Kept, identify
+from sloctl_exporters.nvml_metrics import NVML_METRICS
+from sloctl_exporters.nvml_reasons import reasons_in
+from sloctl_exporters.nvml_xid import KINDS, NAMES, OTHER, XidEvents, address
 
-__all__ = ["NVML_METRICS", "GpuFacts", "NvmlSource"]
+__all__ = ["NVML_METRICS", "GpuFacts", "Names", "NvmlSource"]
 
+Names = Literal["base", "dcgm", "both"]
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds between attempts to reach the driver
-_UNSUPPORTED = ("NOT_SUPPORTED", "FUNCTION_NOT_FOUND", "NO_PERMISSION", "ARGUMENT_VERSION_MISMATCH", "DEPRECATED")
-_GPU_GONE = ("GPU_IS_LOST", "RESET_REQUIRED", "GPU_NOT_FOUND")
-_DRIVER_GONE = ("UNINITIALIZED", "DRIVER_NOT_LOADED", "LIBRARY_NOT_FOUND", "LIB_RM_VERSION_MISMATCH")
 
 log = structlog.get_logger("sloctl.nvml")
 
@@ -46,7 +40,8 @@ log = structlog.get_logger("sloctl.nvml")
 class GpuFacts:
     """One GPU for policies: bytes, degrees Celsius, ratio 0..1, watts; NaN where it cannot be told.
 
-    `throttled` is true while heat or the hardware itself slows the clocks.
+    `throttled` is true while heat or the hardware itself slows the clocks, `clocks_event_reasons` says what
+    does, by NVML's names. `xid_times` are the times of the latest XID errors, on the source's clock.
     """
 
     memory_used: float
@@ -55,50 +50,78 @@ class GpuFacts:
     utilization: float
     power: float
     throttled: bool
-
-
-@dataclass(slots=True)
-class _Gpu:
-    index: int
-    handle: Any
-    uuid: str
-    info: tuple[str, ...]
-    lost: str = ""  # why it does not answer, empty while it does
-    unsupported: dict[str, str] = field(default_factory=dict)
-    values: dict[tuple[str, tuple[str, ...]], float] = field(default_factory=dict)
+    clocks_event_reasons: frozenset[str] = frozenset()
+    xid_times: tuple[float, ...] = ()
 
 
 class NvmlSource:
     """All GPUs of this machine. `nvml` is the pynvml module or one like it; `clock` counts seconds.
 
-    `visible` is CUDA_VISIBLE_DEVICES, by default this process's own.
+    `visible` is CUDA_VISIBLE_DEVICES, by default this process's own; `names` chooses the metrics' names,
+    `expected` is how many GPUs there should be, `hostname_label` is dcgm-exporter's, and `wall` Unix time.
     """
 
     def __init__(
-        self, nvml: Any = None, clock: Callable[[], float] = time.monotonic, visible: str | None = None
+        self,
+        nvml: Any = None,
+        clock: Callable[[], float] = time.monotonic,
+        visible: str | None = None,
+        *,
+        names: Names = "base",
+        expected: int | None = None,
+        hostname: str = "",
+        hostname_label: str = "Hostname",
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.state = "not read yet"
+        self.expected = expected
         self._nvml = nvml
         self._clock = clock
+        self._wall = wall
         self._visible = os.environ.get("CUDA_VISIBLE_DEVICES") if visible is None else visible
-        self._gpus: list[_Gpu] | None = None  # None while there is no driver
+        self._names = names
+        self._hostname = (hostname or socket.gethostname(), hostname_label)
+        self._gpus: list[Gpu] | None = None  # None while there is no driver
+        self._opened = False
+        self._events: XidEvents | None = None
+        self._kept: dict[str, Kept] = {}
+        self._most = 0  # GPUs that answered at once
         self._pause = _FIRST_PAUSE
         self._next_try = -math.inf
+        self._errors = 0
+        self._reads, self._seconds = 0, 0.0
+        self._last_success = 0.0
 
     @property
     def unsupported(self) -> dict[tuple[int, str], str]:
-        """What GPUs cannot tell: reason by GPU index and probe."""
-        return {(gpu.index, name): reason for gpu in self._gpus or () for name, reason in gpu.unsupported.items()}
+        """What GPUs cannot tell: reason by GPU index and name of the value."""
+        return {(g.identity.index, what): why for g in self._gpus or () for what, why in g.unsupported.items()}
+
+    @property
+    def present(self) -> int:
+        """GPUs that answered at the last reading."""
+        return len(self._present())
 
     def read(self) -> list[Family]:
         """Asks every GPU for every supported value, once. Never raises and never waits."""
-        if self._gpus is None and self._clock() >= self._next_try:
-            self._connect()
-        for gpu in self._gpus or ():
-            self._ask(gpu)
-            if self._gpus is None:  # the driver went away meanwhile
-                break
+        now = self._clock()
+        if now >= self._next_try and (self._gpus is None or len(self._present()) < self._most):
+            self._connect(now)
+        try:
+            for gpu in self._gpus or ():
+                gpu.read(now)
+        except DriverGoneError as error:
+            self._lose(str(error))
+        if self._gpus is not None:
+            self._take_events(now)
+            self._settle(now)
+        self._reads += 1
+        self._seconds += self._clock() - now
         return self._families()
+
+    def close(self) -> None:
+        """Lets go of the driver; the next reading would open it again."""
+        self._shut()
 
     def facts(self, device: str) -> GpuFacts | None:
         """The values last read of `cuda:N` (as CUDA_VISIBLE_DEVICES counts) or of a UUID; None if it is not there."""
@@ -106,49 +129,36 @@ class NvmlSource:
         if gpu is None or gpu.lost:
             return None
 
-        def value(name: str) -> float:
-            return gpu.values.get((name, ()), math.nan)
+        def value(metric: Metric) -> float:
+            return gpu.values.get((metric.name, ()), math.nan)
 
         return GpuFacts(
-            memory_used=value(MEMORY_USED.name),
-            memory_total=value(MEMORY_TOTAL.name),
-            temperature=value(TEMPERATURE.name),
-            utilization=value(UTILIZATION.name),
-            power=value(POWER.name),
-            throttled=value(CLOCKS_THROTTLED.name) == 1.0,
+            memory_used=value(m.MEMORY_USED),
+            memory_total=value(m.MEMORY_TOTAL),
+            temperature=value(m.TEMPERATURE),
+            utilization=value(m.UTILIZATION),
+            power=value(m.POWER),
+            throttled=value(m.CLOCKS_THROTTLED) == 1.0,
+            clocks_event_reasons=reasons_in(gpu.values),
+            xid_times=tuple(gpu.kept.xids.recent),
         )
 
-    def _ask(self, gpu: _Gpu) -> None:
-        """Reads one GPU; a call that fails leaves its value out, an unsupported one for good."""
-        gpu.values, gpu.lost = {}, ""
-        for probe in PROBES:
-            if probe.name in gpu.unsupported:
-                continue
-            try:
-                reading = list(probe.read(self._nvml, gpu.handle))
-            except self._nvml.NVMLError as error:
-                self._failed(gpu, probe, error)
-                if self._gpus is None or gpu.lost:
-                    return
-                continue
-            gpu.values.update({(metric.name, labels): float(value) for metric, labels, value in reading})
+    def _present(self) -> list[Gpu]:
+        return [gpu for gpu in self._gpus or () if not gpu.lost]
 
-    def _failed(self, gpu: _Gpu, probe: Probe, error: Any) -> None:
-        if self._is(error, _DRIVER_GONE):
-            self._lose(str(error))
-        elif self._is(error, _GPU_GONE):
-            # One lost GPU does not take the others with it.
-            gpu.lost, gpu.values = str(error), {}
-        elif self._is(error, _UNSUPPORTED):
-            gpu.unsupported[probe.name] = str(error)
-            log.info("a GPU does not tell", gpu=gpu.index, what=probe.name, reason=str(error))
-
-    def _is(self, error: Any, names: tuple[str, ...]) -> bool:
-        return any(error.value == getattr(self._nvml, f"NVML_ERROR_{name}", None) for name in names)
+    def _settle(self, now: float) -> None:
+        """After a reading: whether all is well, or a GPU is missed and looked for before long."""
+        present = len(self._present())
+        if present >= self._most:
+            self._most, self._pause = present, _FIRST_PAUSE
+        elif now >= self._next_try:
+            self._wait(now)
+        if present:
+            self._last_success = self._wall()
 
     # --- the driver
 
-    def _connect(self) -> None:
+    def _connect(self, now: float) -> None:
         try:
             if self._nvml is None:
                 self._nvml = importlib.import_module("pynvml")  # 8,000 lines: not before it is needed
@@ -156,59 +166,120 @@ class NvmlSource:
             self._lose(f"nvidia-ml-py cannot be imported ({error})")
             return
         nvml = self._nvml
+        self._shut()
         try:
             nvml.nvmlInit()
+            self._opened = True
             driver = nvml.nvmlSystemGetDriverVersion()
             opened = [self._open(index, driver) for index in range(nvml.nvmlDeviceGetCount())]
         except nvml.NVMLError as error:
             self._lose(str(error))
             return
         self._gpus = [gpu for gpu in opened if gpu]
-        self._pause = _FIRST_PAUSE
-        self.state = f"{len(self._gpus)} GPU{'s' * (len(self._gpus) != 1)}, driver {driver}"
-        log.info("NVML answers", gpus=len(self._gpus), driver=driver)
+        self._wait(now)  # should one of them be missing
+        self._watch()
+        state = f"{len(self._gpus)} GPU{'s' * (len(self._gpus) != 1)}, driver {driver}"
+        if state != self.state:
+            self.state = state
+            log.info("NVML answers", gpus=len(self._gpus), driver=driver)
 
-    def _open(self, index: int, driver: str) -> _Gpu | None:
+    def _open(self, index: int, driver: str) -> Gpu | None:
         nvml = self._nvml
         try:
             handle = nvml.nvmlDeviceGetHandleByIndex(index)
-            uuid = nvml.nvmlDeviceGetUUID(handle)
-            bus = nvml.nvmlDeviceGetPciInfo(handle).busId
-            major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
-            info = (str(index), uuid, nvml.nvmlDeviceGetName(handle), driver, bus, f"{major}.{minor}")
+            identity = identify(nvml, index, handle, driver)
         except nvml.NVMLError as error:
             log.warning("a GPU does not answer", gpu=index, reason=str(error))
             return None
-        return _Gpu(index, handle, uuid, info)
+        return Gpu(nvml, handle, identity, self._kept.setdefault(identity.uuid, Kept()))
 
     def _lose(self, reason: str) -> None:
         if (state := f"no driver: {reason}") != self.state:  # said once, not at every attempt
             self.state = state
             log.info("NVML does not answer", reason=reason)
-        if self._nvml is not None:
+        self._shut()
+        self._wait(self._clock())
+
+    def _wait(self, now: float) -> None:
+        self._next_try = now + self._pause
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+
+    def _shut(self) -> None:
+        for gpu in self._gpus or ():
+            self._errors += gpu.errors
+            gpu.kept.reasons.pause()
+            gpu.close()
+        if self._events is not None:
+            self._events.close()
+        if self._opened:
             with contextlib.suppress(self._nvml.NVMLError):
                 self._nvml.nvmlShutdown()  # each successful nvmlInit wants its own
-        self._gpus = None
-        self._next_try = self._clock() + self._pause
-        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        self._gpus, self._events, self._opened = None, None, False
+
+    # --- XID events
+
+    def _watch(self) -> None:
+        """Asks every GPU to report XIDs from now on."""
+        nvml = self._nvml
+        try:
+            self._events = XidEvents(nvml)
+        except nvml.NVMLError as error:
+            for gpu in self._gpus or ():
+                gpu.refuse("XID events", str(error))
+            return
+        for gpu in self._gpus or ():
+            try:
+                if not self._events.register(gpu.handle):
+                    gpu.refuse("XID events", "not among the event types that it supports")
+            except nvml.NVMLError as error:
+                gpu.refuse("XID events", str(error))
+
+    def _take_events(self, now: float) -> None:
+        by_address = {address(gpu.handle): gpu for gpu in self._gpus or ()}
+        for handle, code in self._events.take() if self._events else ():
+            if (gpu := by_address.get(handle)) is not None:
+                gpu.kept.xids.add(code, now, self._wall())
+                kind = KINDS.get(code, OTHER)
+                log.warning("XID error", gpu=gpu.identity.index, xid=code, kind=kind, text=NAMES.get(code, ""))
 
     # --- what was read
 
     def _families(self) -> list[Family]:
-        present = [gpu for gpu in self._gpus or () if not gpu.lost]
-        found = {metric.name: Family(metric) for metric in NVML_METRICS}
-        found[NVML_UP.name].samples.append(((), float(self._gpus is not None)))
-        found[GPUS_PRESENT.name].samples.append(((), float(len(present))))
+        present = self._present()
+        own = self._own_families()
+        families = [] if self._names == "dcgm" else self._base_families(present)
+        if self._names != "base":
+            families += dcgm_families(present, *self._hostname)
+        return [*own, *families]
+
+    def _own_families(self) -> list[Family]:
+        """How the reading itself goes; it has these names whatever the others have."""
+        errors = self._errors + sum(gpu.errors for gpu in self._gpus or ())
+        return [
+            Family(m.NVML_UP, [((), float(self._gpus is not None))]),
+            Family(m.NVML_LAST_SUCCESS, [((), self._last_success)]),
+            Family(m.NVML_READ_DURATION, [((), SummaryValue(self._reads, self._seconds))]),
+            Family(m.NVML_ERRORS, [((), float(errors))]),
+            Family(m.GPUS_PRESENT, [((), float(self.present))]),
+            Family(m.GPUS_EXPECTED, [] if self.expected is None else [((), float(self.expected))]),
+        ]
+
+    def _base_families(self, present: list[Gpu]) -> list[Family]:
+        found = {metric.name: Family(metric) for metric in m.GPU_METRICS}
         for gpu in present:
-            found[GPU_INFO.name].samples.append((gpu.info, 1.0))
+            who = (str(gpu.identity.index), gpu.identity.uuid)
+            found[m.GPU_INFO.name].samples.append((gpu.identity.labels, 1.0))
+            for what, why in gpu.unsupported.items():
+                found[m.UNSUPPORTED.name].samples.append(((*who, what, why), 1.0))
             for (name, labels), value in gpu.values.items():
-                found[name].samples.append(((str(gpu.index), gpu.uuid, *labels), value))
+                found[name].samples.append(((*who, *labels), value))
         return list(found.values())
 
-    def _find(self, device: str) -> _Gpu | None:
+    def _find(self, device: str) -> Gpu | None:
         wanted = _physical(device.removeprefix("cuda:"), self._visible)
         for gpu in self._gpus or ():
-            if str(gpu.index) == wanted or (wanted.startswith("GPU-") and gpu.uuid.startswith(wanted)):
+            who = gpu.identity
+            if str(who.index) == wanted or (wanted.startswith("GPU-") and who.uuid.startswith(wanted)):
                 return gpu
         return None
 

@@ -53,13 +53,19 @@ def base_name(metric: Metric) -> str:
     return metric.name.removesuffix(_SUFFIX.get(metric.kind, ""))
 
 
+def _openmetrics_kind(metric: Metric) -> str:
+    # A counter of another exporter's naming: OpenMetrics has none without `_total`.
+    foreign = metric.kind is Kind.COUNTER and base_name(metric) == metric.name
+    return "unknown" if foreign else str(metric.kind)
+
+
 # --- the text
 
 
 def _head(parts: list[str], metric: Metric, *, openmetrics: bool) -> None:
     name, kind, text = metric.name, str(metric.kind), metric.help.replace("\\", r"\\").replace("\n", r"\n")
     if openmetrics:
-        name, text = base_name(metric), text.replace('"', r"\"")
+        name, kind, text = base_name(metric), _openmetrics_kind(metric), text.replace('"', r"\"")
     elif metric.kind is Kind.INFO:
         kind = "gauge"
     parts.append(f"# HELP {name} {text}\n# TYPE {name} {kind}\n")
@@ -139,7 +145,7 @@ def registry_of(collect: Collect, metrics: Iterable[Metric] = ()) -> CollectorRe
 
 def _client_metric(metric: Metric) -> ClientMetric:
     # The plain class: CounterMetricFamily and its like take `_total` off and put it on again.
-    return ClientMetric(base_name(metric), metric.help, str(metric.kind), unit_of(metric))
+    return ClientMetric(base_name(metric), metric.help, _openmetrics_kind(metric), unit_of(metric))
 
 
 def _client_samples(name: str, value: Value) -> Iterator[tuple[str, dict[str, str], float]]:

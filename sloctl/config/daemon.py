@@ -93,11 +93,19 @@ class ModelConfig(Model):
         return self
 
 
+class GpuTelemetryConfig(Model):
+    """GPU metrics: their names (base units, dcgm-exporter's, or both), and how many GPUs there should be."""
+
+    names: Literal["base", "dcgm", "both"] = "base"
+    expected: Annotated[int, Field(ge=0)] | None = None
+
+
 class TelemetryConfig(Model):
-    """Where spans and metrics go besides /metrics."""
+    """Where spans and metrics go besides /metrics, and which GPU metrics there are."""
 
     otlp_endpoint: str | None = None
     otlp_interval: Annotated[Duration, Field(ge=1)] = 15.0
+    gpu: GpuTelemetryConfig = GpuTelemetryConfig()
 
 
 class DaemonConfig(Model):

@@ -52,7 +52,8 @@ def main() -> None:
     board.control_status.begin(os.getpid(), time.monotonic())
     store = Store(runtime.state_dir)
     bundle = accepted_bundle(runtime, store, board, json.loads(_text(arguments.bundle_fd)))
-    senses = Senses(board, runtime.daemon.device, NvmlSource())
+    gpu = runtime.daemon.telemetry.gpu
+    senses = Senses(board, runtime.daemon.device, NvmlSource(names=gpu.names, expected=gpu.expected))
     endpoint = runtime.daemon.telemetry.otlp_endpoint
     tracer = DecisionTracer(endpoint)
     controller = Controller(runtime, bundle, senses, store, trace=tracer.record)

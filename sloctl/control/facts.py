@@ -135,6 +135,17 @@ class LiveFacts:
         """Whether the GPU holds its clocks down for heat or power."""
         return bool(getattr(self._senses.gpu, "throttled", False))
 
+    def clocks_event(self, reason: str) -> bool:
+        """Whether this reason holds the GPU's clocks."""
+        return self._senses.gpu is not None and reason in self._senses.gpu.clocks_event_reasons
+
+    def xid_errors(self, window: str) -> float:
+        """XID errors of the GPU in a window; NaN without a GPU."""
+        if self._senses.gpu is None:
+            return _NAN
+        start = self._now - parse_duration(window)
+        return float(sum(at > start for at in self._senses.gpu.xid_times))
+
     def height(self, variant: str | None = None) -> float:
         """How many health levels of a variant stand, 0 to 5."""
         return float(self._senses.health.variants[self._model, variant or self.variant].height)
@@ -179,6 +190,8 @@ _READERS: dict[str, Callable[..., Value]] = {
     "gpu_utilization": lambda facts: facts.gpu("utilization"),
     "gpu_power_watts": lambda facts: facts.gpu("power"),
     "gpu_throttled": LiveFacts.throttled,
+    "gpu_clocks_event": LiveFacts.clocks_event,
+    "gpu_xid_errors": LiveFacts.xid_errors,
     "health": LiveFacts.height,
     "health_ok": lambda facts, variant=None: facts.height(variant) == len(c.HEALTH_LEVELS),
     "breaker": LiveFacts.breaker,

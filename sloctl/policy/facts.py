@@ -12,7 +12,7 @@ from typing import Protocol
 
 from sloctl.policy.parser import parse
 from sloctl.policy.syntax import Call, ExpressionError, Literal
-from sloctl.telemetry.catalogue import BREAKER_STATES, HEALTH_LEVELS
+from sloctl.telemetry.catalogue import BREAKER_STATES, CLOCKS_EVENT_REASONS, HEALTH_LEVELS
 
 Value = float | str | bool
 Args = tuple[float | str, ...]
@@ -34,6 +34,7 @@ class Domain(StrEnum):
     VARIANT = "variant"
     PRIORITY = "priority class"
     BREAKER = "breaker state"
+    CLOCKS_EVENT = "clocks event reason"
     WINDOW = "window"
     QUANTILE = "quantile"
 
@@ -90,6 +91,14 @@ FACTS: tuple[Fact, ...] = (
     Fact("gpu_utilization", (), _N, "ratio", "Share of time in which the GPU ran a kernel."),
     Fact("gpu_power_watts", (), _N, "W", "Power that the GPU draws."),
     Fact("gpu_throttled", (), _B, "", "Whether the GPU holds its clocks down for heat or power."),
+    Fact(
+        "gpu_clocks_event",
+        (Domain.CLOCKS_EVENT,),
+        _B,
+        "",
+        "Whether this reason of NVML's holds the GPU's clocks, such as `sw_power_cap`.",
+    ),
+    Fact("gpu_xid_errors", (Domain.WINDOW,), _N, "1", "XID errors of the GPU in a window (the latest 256 count)."),
     Fact("health", _OF_VARIANT, _N, "1", f"Health levels that stand, 0 to {_LEVELS}, lowest first.", True),
     Fact("health_ok", _OF_VARIANT, _B, "", "Whether all health levels of a variant stand.", True),
     Fact("breaker", (), _S, "", "State of the breaker.", values=Domain.BREAKER),
@@ -192,4 +201,5 @@ class Vocabulary:
         """The names that expressions of a model's policy may use."""
         variants = self.variants.get(model) if self.variants is not None else None
         known = {Domain.SLO: self.slos, Domain.VARIANT: variants, Domain.PRIORITY: self.priorities}
-        return {Domain.BREAKER: BREAKER_STATES, **{d: names for d, names in known.items() if names is not None}}
+        fixed = {Domain.BREAKER: BREAKER_STATES, Domain.CLOCKS_EVENT: CLOCKS_EVENT_REASONS}
+        return {**fixed, **{d: names for d, names in known.items() if names is not None}}

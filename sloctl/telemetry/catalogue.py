@@ -59,6 +59,18 @@ RESTART_REASONS = (
     "engine_hangs",  # every variant of a model hung for longer than health.hangLimit
 )
 BREAKER_STATES = ("closed", "open", "half_open", "forced_open", "disabled")
+# What may hold a GPU's clocks below their highest, in the order of nvml.h's bits.
+CLOCKS_EVENT_REASONS = (
+    "gpu_idle",
+    "applications_clocks_setting",
+    "sw_power_cap",
+    "hw_slowdown",
+    "sync_boost",
+    "sw_thermal_slowdown",
+    "hw_thermal_slowdown",
+    "hw_power_brake_slowdown",
+    "display_clock_setting",
+)
 BATCH_BOUNDS: tuple[float, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 _D, _C = Plane.DATA, Plane.CONTROL

@@ -39,7 +39,8 @@ class LivingBoard:
         self.board = Board.create(topology)
         self.rounds = 0
         self._gpu = fake_nvml.FakeNvml()
-        self._nvml = NvmlSource(self._gpu, visible="")
+        self._gpu.instances = [fake_nvml.Instance(1, "NVIDIA H200 MIG 1g.18gb", "MIG-1", 2**30, 2**34)]
+        self._nvml = NvmlSource(self._gpu, visible="", expected=1)
 
     def work(self) -> None:
         """A round: ten requests in batches of two, one of them shed, a probe and a layer profile."""

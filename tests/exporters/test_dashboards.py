@@ -91,7 +91,15 @@ def metric_of(name: str) -> c.Metric:
 def test_every_metric_of_the_catalogue_is_shown() -> None:
     text = " ".join(target["expr"] for panel in PANELS for target in panel["targets"])
     missing = {name for name in METRICS if not re.search(rf"\b{name}(_bucket|_sum|_count)?\{{", text)}
-    assert missing == {"sloctl_gpu_retired_pages"}  # GPUs before Ampere only
+    assert missing == {
+        "sloctl_gpu_retired_pages",  # GPUs before Ampere only
+        "sloctl_gpu_nvlink_bytes_total",  # there is a rate of it
+        "sloctl_gpu_unsupported_info",  # for people who miss a value
+        "sloctl_gpu_xid_last_timestamp_seconds",  # for alerts
+        "sloctl_nvml_last_success_timestamp_seconds",
+        "sloctl_gpu_instance_info",  # to join on
+        "sloctl_gpu_instance_activity_ratio",
+    }
 
 
 @pytest.mark.parametrize(
@@ -237,5 +245,6 @@ def test_the_reference_lists_every_metric_once_and_every_label() -> None:
     assert sorted(rows) == sorted(METRICS)
     described = set(re.findall(r"^\| `(\w+)` \| [^|]+ \|$", page, re.MULTILINE))
     own = {"name", "driver", "pci_bus_id", "compute_capability", "cause", "clock", "kind", "version"}
-    own |= {"severity", "policy", "rule", "action", "result"}
+    own |= {"severity", "policy", "rule", "action", "result", "what", "error", "lifetime", "xid", "source", "engine"}
+    own |= {"codec", "bus", "direction", "instance", "instance_uuid", "profile"}
     assert {label for m in METRICS.values() for label in m.labels} - described == own

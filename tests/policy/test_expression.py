@@ -253,7 +253,13 @@ def test_the_reason_names_the_comparisons_that_decided(text: str, reason: str) -
 
 @pytest.mark.parametrize("fact", FACTS, ids=lambda fact: str(fact.name))
 def test_every_fact_can_be_named_and_is_described(fact: object) -> None:
-    literals = {"SLO": '"digits-latency"', "variant": '"int8"', "priority class": '"low"', "window": '"5s"'}
+    literals = {
+        "SLO": '"digits-latency"',
+        "variant": '"int8"',
+        "priority class": '"low"',
+        "window": '"5s"',
+        "clocks event reason": '"gpu_idle"',
+    }
     known = BY_NAME[fact.name]  # type: ignore[attr-defined]
     args = ", ".join(literals.get(str(arg), "0.5") for arg in known.args)
     text = f"{known.name}({args})" if args else known.name

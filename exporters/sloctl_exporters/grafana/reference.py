@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from sloctl.telemetry import catalogue as c
-from sloctl_exporters.nvml_probes import CLOCKS_EVENT_REASONS, NVML_METRICS
+from sloctl_exporters.nvml_metrics import NVML_METRICS
 
 _HEAD = """\
 # Metrics
@@ -20,7 +20,7 @@ _VALUES = {
     "level": c.HEALTH_LEVELS,
     "state": c.BREAKER_STATES,
     "plane": ("data", "control"),
-    "reason": tuple(CLOCKS_EVENT_REASONS),
+    "reason": c.CLOCKS_EVENT_REASONS,
 }
 _MEANS = {
     "model": "a hosted model",
