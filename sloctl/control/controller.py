@@ -22,7 +22,7 @@ from sloctl.control.health import Health
 from sloctl.control.judging import Judge, Timeline
 from sloctl.control.sensing import Senses
 from sloctl.control.store import Store
-from sloctl.policy.document import PolicyDocument
+from sloctl.policy.document import PLANNER, PolicyDocument
 from sloctl.policy.engine import Decision, Override
 from sloctl.policy.facts import Vocabulary
 from sloctl.telemetry.families import Family
@@ -98,8 +98,8 @@ class Controller:
             snapshot = self._senses.look(now)
             self._judge.tick(now, self._timeline.at(now), snapshot)
             overrides = self._overrides()
-            for model in self.runtime.topology.models:
-                facts = LiveFacts(model.name, self._senses, self._judge.evaluator, now)
+            for model in self.runtime.daemon.models:
+                facts = LiveFacts(model, self._senses, self._judge.evaluator, now)
                 for decision in self._decider.step(now, model.name, facts, overrides.get(model.name, ())):
                     self._record(decision)
             if now - self._saved_at >= _SAVE_EVERY:
@@ -162,8 +162,8 @@ class Controller:
     def _sources(self) -> report.Sources:
         now = self._clock()
         facts = {
-            model.name: LiveFacts(model.name, self._senses, self._judge.evaluator, now)
-            for model in self.runtime.topology.models
+            model.name: LiveFacts(model, self._senses, self._judge.evaluator, now)
+            for model in self.runtime.daemon.models
         }
         return report.Sources(
             board=self._board,
@@ -294,6 +294,8 @@ def _possible(policies: Sequence[PolicyDocument]) -> list[tuple[str, str, str]]:
     """(policy, rule, action) of every decision that the rules can lead to."""
     found = []
     for policy in policies:
+        if policy.spec.planner is not None:
+            found += [(policy.metadata.name, PLANNER, f"precision:{way}") for way in ("down", "up")]
         for rule in policy.spec.rules:
             action = rule.action
             if action.precision is not None:

@@ -5,9 +5,11 @@ from collections.abc import Callable
 import numpy as np
 
 from sloctl.config.base import parse_duration
+from sloctl.config.daemon import ModelConfig
 from sloctl.control.rates import quantile
 from sloctl.control.sensing import Senses
 from sloctl.slo.evaluate import Evaluator
+from sloctl.slo.objective import thresholds
 from sloctl.telemetry import catalogue as c
 
 Value = float | str | bool
@@ -20,8 +22,9 @@ class LiveFacts:
     A fact that cannot be told (no GPU, no traffic) is NaN; comparisons with it are false.
     """
 
-    def __init__(self, model: str, senses: Senses, evaluator: Evaluator, now: float) -> None:
-        self._model = model
+    def __init__(self, model: ModelConfig, senses: Senses, evaluator: Evaluator, now: float) -> None:
+        self._model = model.name
+        self._max_batch = model.max_batch
         self._senses = senses
         self._recent = senses.recent
         self._evaluator = evaluator
@@ -61,6 +64,17 @@ class LiveFacts:
         """Measured peak of a variant in rows a second; NaN until it was measured."""
         value = self._recent.newest.scalar(c.VARIANT_CAPACITY, self._model, variant or self.variant)
         return value or _NAN
+
+    def batch_time(self, variant: str | None = None) -> float:
+        """Seconds of a full batch of a variant at its measured peak."""
+        return self._max_batch / self.capacity(variant)
+
+    def request_rows(self) -> float:
+        """Rows of an executed request; NaN without any."""
+        requests = self._recent.increase(c.EXECUTED_REQUESTS, self._model)
+        variants = self._senses.board.topology.model(self._model).variants
+        rows = sum(self._recent.total(c.BATCH_SIZE, self._model, variant) for variant in variants)
+        return rows / requests if requests > 0 and rows > 0 else _NAN
 
     def accuracy(self, variant: str | None = None) -> float:
         """Accuracy of a variant from its manifest."""
@@ -115,6 +129,14 @@ class LiveFacts:
     def budget_remaining(self, slo: str) -> float:
         """Share of the period's budget that is left."""
         return self._evaluator.budget_remaining(slo)
+
+    def objective(self, slo: str) -> float:
+        """Threshold of an SLO over request times in seconds; NaN for another kind of SLO."""
+        return next(iter(thresholds([self._evaluator.objective(slo)])), _NAN)
+
+    def error_budget(self, slo: str) -> float:
+        """Share of events that may be bad."""
+        return self._evaluator.objective(slo).budget
 
     def device_memory_ratio(self) -> float:
         """Used over total memory of the device (the host's on a CPU)."""
@@ -173,12 +195,16 @@ _READERS: dict[str, Callable[..., Value]] = {
     "offered": LiveFacts.offered,
     "served_rate": LiveFacts.served,
     "capacity": LiveFacts.capacity,
+    "batch_time": LiveFacts.batch_time,
+    "request_rows": LiveFacts.request_rows,
     "accuracy": LiveFacts.accuracy,
     "burn_rate": LiveFacts.burn_rate,
     "error_ratio": LiveFacts.error_ratio,
     "slo_error_ratio": LiveFacts.slo_error_ratio,
     "events": LiveFacts.events,
     "budget_remaining": LiveFacts.budget_remaining,
+    "objective": LiveFacts.objective,
+    "error_budget": LiveFacts.error_budget,
     "latency": LiveFacts.latency,
     "queue_delay": LiveFacts.queue_delay,
     "queue_length": lambda facts: facts.gauge(c.QUEUE_LENGTH),

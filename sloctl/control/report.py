@@ -151,7 +151,9 @@ def decision(record: Mapping[str, Any], *, facts: bool) -> dict[str, Any]:
     """A stored decision for JSON."""
     shown = {key: record[key] for key in ("id", "policy", "model", "rule", "action", "before", "after", "reason")}
     shown |= {"at": iso(record["at"]), "dryRun": record["dry_run"]}
-    return shown | {"facts": record["facts"]} if facts else shown
+    if facts:
+        shown["facts"] = {name: None if value != value else value for name, value in record["facts"].items()}
+    return shown
 
 
 def override(record: Mapping[str, Any]) -> dict[str, Any]:

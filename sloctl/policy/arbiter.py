@@ -1,4 +1,4 @@
-"""Rules propose, the arbiter decides: which variant serves, and what the breaker is told.
+"""Rules and the planner propose, the arbiter decides: which variant serves, and what the breaker is told.
 
 Precision, in this order: nothing within `dwell` of the last switch; down before up, then the highest severity,
 then the order in the file; a step up only after `cooldown` and while no rule that holds the precision down is
@@ -10,19 +10,37 @@ pending; waiting for dwell or cooldown is not a refusal.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from sloctl.policy.decisions import Tick
 from sloctl.policy.document import PolicySpec
 from sloctl.policy.explain import number
+from sloctl.policy.expression import Trace
 from sloctl.policy.ladder import Ladder, Switches
+from sloctl.policy.planner import Planner
 from sloctl.policy.rule import Rule
+
+
+class _Proposer(Protocol):
+    """A rule or the planner; `refused` is what was already reported as refused."""
+
+    refused: str | None
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def severity(self) -> int: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def facts(self) -> Trace: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A rule that wants the serving variant to change."""
+    """Somebody wants the serving variant to change."""
 
-    rule: Rule
+    by: _Proposer
     target: str
     up: bool
 
@@ -30,8 +48,11 @@ class Proposal:
 class PrecisionArbiter:
     """Chooses the serving variant."""
 
-    def __init__(self, spec: PolicySpec, rules: Iterable[Rule], switches: Switches) -> None:
+    def __init__(
+        self, spec: PolicySpec, rules: Iterable[Rule], switches: Switches, planner: Planner | None = None
+    ) -> None:
         self._spec = spec
+        self._planner = planner
         self._ladder = Ladder(tuple(spec.ladder))
         self._switches = switches
         self._rules = [(rule, wish) for rule in rules if (wish := rule.spec.action.precision) is not None]
@@ -57,13 +78,14 @@ class PrecisionArbiter:
         return any(rule.pending and self._ladder.holds_down(wish, serving) for rule, wish in self._rules)
 
     def _proposals(self, serving: str) -> Sequence[Proposal]:
-        found = []
-        for rule, wish in self._rules:
-            target = self._ladder.target(wish, serving) if rule.due else None
-            if target is not None:
-                found.append(Proposal(rule, target, self._ladder.is_up(target, serving)))
-        # The sort is stable: equals stay in the file's order.
-        return sorted(found, key=lambda proposal: (proposal.up, -proposal.rule.spec.severity))
+        wishes: list[tuple[_Proposer, str | None]] = [
+            (rule, self._ladder.target(wish, serving)) for rule, wish in self._rules if rule.due
+        ]
+        if self._planner is not None:
+            wishes.append((self._planner, self._planner.target))
+        found = [Proposal(by, to, self._ladder.is_up(to, serving)) for by, to in wishes if to is not None]
+        # The sort is stable: equals stay in the file's order, the planner after the rules.
+        return sorted(found, key=lambda proposal: (proposal.up, -proposal.by.severity))
 
     def _refusal(self, tick: Tick, proposal: Proposal) -> str | None:
         floor, most = self._spec.accuracy_floor, self._spec.max_switches_per_hour
@@ -80,15 +102,15 @@ class PrecisionArbiter:
 
     def _refuse(self, tick: Tick, proposal: Proposal, serving: str, refusal: str) -> None:
         key = f"{proposal.target}: {refusal}"
-        if proposal.rule.refused != key:
-            proposal.rule.refused = key
-            reason = f"{proposal.target} refused: {refusal} ({proposal.rule.reason})"
-            tick.decide(proposal.rule.name, "refused", (serving, serving), reason, proposal.rule.facts)
+        if proposal.by.refused != key:
+            proposal.by.refused = key
+            reason = f"{proposal.target} refused: {refusal} ({proposal.by.reason})"
+            tick.decide(proposal.by.name, "refused", (serving, serving), reason, proposal.by.facts)
 
     def _switch(self, tick: Tick, proposal: Proposal, serving: str) -> str:
         action = "precision:up" if proposal.up else "precision:down"
-        rule = proposal.rule
-        tick.decide(rule.name, action, (serving, proposal.target), rule.reason, rule.facts)
+        by = proposal.by
+        tick.decide(by.name, action, (serving, proposal.target), by.reason, by.facts)
         self._switches.note(tick.now)
         for other, _ in self._rules:
             other.start_over()

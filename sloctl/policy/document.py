@@ -12,6 +12,9 @@ from sloctl.policy.check import suggest
 from sloctl.policy.expression import problems
 from sloctl.policy.facts import Domain, Names, Type, Vocabulary
 
+PLANNER = "planner"
+"""The planner's name in decisions, where a rule's would stand."""
+
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Text = Annotated[str, Field(min_length=1)]
 NotNegative = Annotated[Duration, Field(ge=0)]
@@ -55,8 +58,29 @@ class RuleSpec(Model):
     action: Action
 
 
+class PlannerSpec(Model):
+    """Chooses the precision by measured capacity and offered load (see `sloctl.policy.planner`)."""
+
+    objective: Text  # a latency SLO: its threshold and budget are what the load must be carried within
+    margin: Ratio = 0.15  # share of a variant's capacity that is kept free
+    hysteresis: Ratio = 0.15  # share that must be free besides before a step up
+    window: Annotated[Duration, Field(ge=4)] = 60.0  # how far back load is followed, and its calm before a step up
+    horizon: NotNegative = 60.0  # how far ahead a rising trend is followed
+    settle: NotNegative = 2.0  # how long a jump lasts before a variant in the middle of the ladder is chosen for it
+    max_burn: Annotated[float, Field(gt=0)] = (
+        1.0  # expected burn rate of the objective above which a variant is not taken
+    )
+    severity: int = 0  # among the rules
+
+    @model_validator(mode="after")
+    def _room(self) -> "PlannerSpec":
+        if self.margin + self.hysteresis >= 1:
+            raise ValueError("margin and hysteresis together must leave some of the capacity: less than 1")
+        return self
+
+
 class PolicySpec(Model):
-    """The rules of one model and the bounds that none of them crosses."""
+    """The planner and the rules of one model and the bounds that none of them crosses."""
 
     model: Text
     ladder: tuple[str, ...] = ()  # variants, most accurate first
@@ -66,6 +90,7 @@ class PolicySpec(Model):
     dwell: NotNegative = 1.0  # from one switch to the next
     restore: NotNegative = 5.0  # in which a share returns from 0 to 1 once nothing sheds
     dry_run: bool = False
+    planner: PlannerSpec | None = None
     rules: tuple[RuleSpec, ...] = ()
 
 
@@ -95,7 +120,7 @@ def check(
     checked here, and the engine still refuses to cross it).
     """
     spec, names = document.spec, vocabulary.names(document.spec.model)
-    found = [*_model(spec, vocabulary), *_ladder(spec, names), *_floor(spec, accuracies)]
+    found = [*_model(spec, vocabulary), *_ladder(spec, names), *_floor(spec, accuracies), *_planner(spec, names)]
     counts = Counter(rule.name for rule in spec.rules)
     for index, rule in enumerate(spec.rules):
         here = ("spec", "rules", index)
@@ -134,6 +159,19 @@ def _floor(spec: PolicySpec, accuracies: Mapping[str, float] | None) -> Iterator
     if spec.ladder and all(accuracy < spec.accuracy_floor for accuracy in measured.values()):
         best = max(measured.values())
         yield Problem(here, f"no variant on the ladder reaches {spec.accuracy_floor:g}; the best has {best:g}")
+
+
+def _planner(spec: PolicySpec, names: Names) -> Iterator[Problem]:
+    if spec.planner is None:
+        return
+    known, slo = names.get(Domain.SLO), spec.planner.objective
+    if known is not None and slo not in known:
+        yield Problem(("spec", "planner", "objective"), f"unknown SLO {slo!r}{suggest(slo, known)}")
+    if len(spec.ladder) < 2:
+        yield Problem(("spec", "planner"), "a planner needs a ladder of at least two variants")
+    for index, rule in enumerate(spec.rules):
+        if rule.name == PLANNER:
+            yield Problem(("spec", "rules", index, "name"), f"decisions of {PLANNER!r} are the planner's own")
 
 
 def _rule(rule: RuleSpec, spec: PolicySpec, names: Names) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from sloctl.policy.document import PolicyDocument
 from sloctl.policy.facts import Facts, MemoFacts, Vocabulary
 from sloctl.policy.ladder import Switches
 from sloctl.policy.overrides import Overrides
+from sloctl.policy.planner import Planner
 from sloctl.policy.rule import Rule
 from sloctl.policy.shedding import Shedder
 
@@ -46,7 +47,8 @@ class PolicyEngine:
         self._spec = spec
         self._rules = [Rule(rule, names) for rule in spec.rules]
         self._switches = Switches()
-        self._precision = PrecisionArbiter(spec, self._rules, self._switches)
+        self._planner = Planner(spec.planner, spec.ladder, spec.accuracy_floor) if spec.planner else None
+        self._precision = PrecisionArbiter(spec, self._rules, self._switches, self._planner)
         self._breaker = BreakerArbiter(self._rules)
         self._shedder = Shedder(spec, self._rules, vocabulary.priorities, names)
         self._overrides = Overrides(spec.model, variants, vocabulary.priorities, self._switches)
@@ -59,8 +61,9 @@ class PolicyEngine:
         return {rule.name: rule.active for rule in self._rules}
 
     def explain(self) -> dict[str, str]:
-        """Why each rule is in its present state, with the numbers of the last step."""
-        return {rule.name: rule.reason for rule in self._rules}
+        """Why each rule, and the planner, is in its present state, with the numbers of the last step."""
+        found = {rule.name: rule.reason for rule in self._rules}
+        return found | {self._planner.name: self._planner.reason} if self._planner else found
 
     def step(self, now: float, facts: Facts, current: State, *, overrides: Sequence[Override] = ()) -> Outcome:
         """One tick. `current` is what the control word says, not what the data plane has reached by now."""
@@ -80,16 +83,23 @@ class PolicyEngine:
     def _decide(self, tick: Tick, state: State, live: Mapping[str, Override]) -> Directive:
         """What the rules want, given what is in force (or imagined to be)."""
         if tick.facts.get("data_plane_up", ()) is False:
-            for rule in self._rules:
-                rule.hold()
+            self._hold()
             return Directive(state.variant, state.admit)
         for rule in self._rules:
             rule.update(tick.now, tick.facts)
+        if self._planner is not None:
+            self._planner.update(tick, state.variant)
         return Directive(
             state.variant if "variant" in live else self._precision.step(tick, state.variant),
             self._shedder.step(tick, state.admit),
             None if "breaker" in live else self._breaker.step(tick, state.breaker),
         )
+
+    def _hold(self) -> None:
+        for rule in self._rules:
+            rule.hold()
+        if self._planner is not None:
+            self._planner.hold()
 
     def _imagine(self, tick: Tick, current: State) -> Directive:
         imagined = self._imagined or current

@@ -31,6 +31,11 @@ class Rule:
         return self.spec.name
 
     @property
+    def severity(self) -> int:
+        """The rule's severity."""
+        return self.spec.severity
+
+    @property
     def pending(self) -> bool:
         """Whether the rule is active or its condition holds at all."""
         return self.active or self.since is not None

@@ -85,7 +85,7 @@ class Evaluator:
 
     def window_lengths(self, name: str) -> tuple[float, ...]:
         """The windows of an SLO worth showing, in seconds, ascending: those of its alerts, and its period."""
-        period = self._objective(name).period_seconds
+        period = self.objective(name).period_seconds
         return tuple(sorted({period, *(w for p in self._tables[period] for w in (p.long, p.short))}))
 
     def burn_rate(self, name: str, window_seconds: float) -> float:
@@ -107,7 +107,7 @@ class Evaluator:
 
     def budget_remaining(self, name: str) -> float:
         """Share of the period's error budget that is left; negative when overspent, 1 without events."""
-        return 1 - self.burn_rate(name, self._objective(name).period_seconds)
+        return 1 - self.burn_rate(name, self.objective(name).period_seconds)
 
     def alerts(self) -> list[Alert]:
         """Every alerting window of every SLO, firing or not."""
@@ -138,7 +138,8 @@ class Evaluator:
         """Takes over kept rows after a restart, before the first `advance` (see `History.restore`)."""
         self._history.restore(rows, now)
 
-    def _objective(self, name: str) -> Objective:
+    def objective(self, name: str) -> Objective:
+        """The objective of that name."""
         return self.objectives[self._history.columns[name]]
 
     def _view(self, seconds: float) -> _View:

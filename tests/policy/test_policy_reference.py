@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sloctl.policy.document import PolicySpec
+from sloctl.policy.document import PlannerSpec, PolicySpec
 from sloctl.policy.facts import FACTS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "policies.md").read_text()
@@ -20,3 +20,8 @@ def test_every_fact_is_on_the_page_with_its_type_unit_and_words(fact):
 @pytest.mark.parametrize("name", [field.alias or name for name, field in PolicySpec.model_fields.items()])
 def test_every_field_of_a_policy_is_on_the_page(name):
     assert f"| `{name}` |" in PAGE
+
+
+@pytest.mark.parametrize("name", [field.alias or name for name, field in PlannerSpec.model_fields.items()])
+def test_every_field_of_the_planner_is_on_the_page(name):
+    assert f"| `planner.{name}` |" in PAGE

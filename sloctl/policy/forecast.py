@@ -1,0 +1,147 @@
+"""The offered load now and a little ahead, robust against noise: a pure estimate from readings of its rate.
+
+Samples are taken `window / 30` apart, at least as far as the fact's own span, so that they are independent.
+
+- **Trend**: the median of the slopes between all pairs of samples (Theil 1950, Sen 1968, 'Estimates of the
+  regression coefficient based on Kendall's tau'), which holds with up to 29 % of wild samples. It counts only where
+  the Mann-Kendall test (Mann 1945, Kendall 1975) says z ≥ 3, that is once in 740 windows without any trend; else it
+  is 0 and the level the samples' median. No trend is followed further ahead than it was seen to last.
+- **Noise**: 1.4826 times the median absolute residual (Rousseeuw & Croux 1993), and never less than what counting
+  Poisson arrivals over the fact's span gives, √(rate / span).
+- **Jump**: a reading three times the noise off the line stands out. When two samples in a row do, to the same side,
+  the load has moved, and what was before is forgotten.
+
+Space: at most 31 samples. Time: O(samples²) once a sample, some 50 µs.
+"""
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SPAN = 2.0  # seconds that a reading of a rate covers
+_SAMPLES = 30
+_FEWEST = 8  # for a trend
+_CERTAIN = 3.0  # standard deviations
+_ROBUST = 1.4826  # of a normal distribution: its deviation over its median absolute deviation
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """`level` (1/s) at the time `at`, `slope` (1/s²) and `noise` (1/s)."""
+
+    at: float
+    level: float
+    slope: float
+    noise: float
+
+    def value(self, now: float) -> float:
+        """The line at a time, never below 0."""
+        return max(self.level + self.slope * (now - self.at), 0.0)
+
+
+def fit(times: NDArray[np.float64], rates: NDArray[np.float64]) -> Line:
+    """The robust line through samples `[n]`, n ≥ 1, in order of time."""
+    slope = _slope(times, rates)
+    rest = rates - slope * (times - times[-1])
+    level = float(np.median(rest))
+    spread = _ROBUST * float(np.median(np.abs(rest - level)))
+    return Line(float(times[-1]), level, slope, max(spread, math.sqrt(max(level, 0.0) / SPAN)))
+
+
+def _slope(times: NDArray[np.float64], rates: NDArray[np.float64]) -> float:
+    n = len(times)
+    if n < _FEWEST:
+        return 0.0
+    first, second = np.triu_indices(n, 1)
+    rises = rates[second] - rates[first]
+    deviation = math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
+    if abs(float(np.sign(rises).sum())) < _CERTAIN * deviation:
+        return 0.0
+    return float(np.median(rises / (times[second] - times[first])))
+
+
+class Forecast:
+    """Follows one rate (1/s). `now` is monotonic seconds."""
+
+    def __init__(self, window: float) -> None:
+        """`window` in seconds: how far back samples are looked at."""
+        self._window = window
+        self._spacing = max(window / _SAMPLES, SPAN)
+        self._samples: deque[tuple[float, float]] = deque()
+        self._outside = 0  # sign of the last sample that stood out
+        self._jumped: float | None = None  # since when readings stand out above the line
+        self._line: Line | None = None
+        self._now = self.newest = math.nan
+
+    def observe(self, now: float, rate: float) -> None:
+        """Takes a reading; one without data is passed over, and a gap makes the history begin anew."""
+        if math.isnan(rate):
+            return
+        self._now, self.newest = now, rate
+        line = self._line
+        if self._samples and now - self._samples[-1][0] > 3 * self._spacing:
+            self._samples.clear()
+            line = None
+        side = self._side(line, now, rate)
+        if side <= 0:
+            self._jumped = None
+        elif self._jumped is None:
+            self._jumped = now
+        if line is None or now - self._samples[-1][0] >= self._spacing:
+            self._sample(now, rate, side)
+
+    def _side(self, line: Line | None, now: float, rate: float) -> int:
+        """1 or -1 where a reading stands out above or below, else 0."""
+        off = 0.0 if line is None else rate - line.value(now)
+        noise = 0.0 if line is None else max(line.noise, math.sqrt(max(rate, 0.0) / SPAN))
+        return (off > _CERTAIN * noise) - (off < -_CERTAIN * noise)
+
+    def _sample(self, now: float, rate: float, side: int) -> None:
+        self._samples.append((now, rate))
+        if side and side == self._outside:
+            while len(self._samples) > 2:
+                self._samples.popleft()
+            side = 0
+        self._outside = side
+        while now - self._samples[0][0] > self._window:
+            self._samples.popleft()
+        both = np.array(self._samples)
+        self._line = fit(both[:, 0] - now, both[:, 1])
+        self._line = Line(now, self._line.level, self._line.slope, self._line.noise)
+
+    @property
+    def known(self) -> bool:
+        """Whether there was any reading."""
+        return self._line is not None
+
+    @property
+    def slope(self) -> float:
+        """The trend in 1/s², 0 where none is certain."""
+        return self._line.slope if self._line else 0.0
+
+    @property
+    def settled(self) -> bool:
+        """Whether the load was followed for a whole window since it began or jumped."""
+        return bool(self._samples) and self._now - self._samples[0][0] >= self._window - self._spacing
+
+    def jumped_for(self) -> float | None:
+        """Seconds for which readings have stood out above the line, None if they do not."""
+        return None if self._jumped is None else self._now - self._jumped
+
+    def now(self) -> float:
+        """The rate now: the line's, or a reading above it less the noise that it may hold."""
+        if self._line is None:
+            return math.nan
+        return max(self._line.value(self._now), self.newest - _CERTAIN * self._reading_noise())
+
+    def ahead(self, horizon: float) -> float:
+        """The most that is expected within `horizon` seconds; a falling trend gives the rate now."""
+        seen = self._now - self._samples[0][0] if self._samples else 0.0
+        return self.now() + max(self.slope, 0.0) * min(horizon, seen)
+
+    def _reading_noise(self) -> float:
+        counting = math.sqrt(max(self.newest, 0.0) / SPAN)
+        return max(self._line.noise, counting) if self._line else counting

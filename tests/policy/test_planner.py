@@ -1,0 +1,226 @@
+"""The planner: the most accurate variant that carries the load, said with its numbers, and never flapping."""
+
+import math
+import random
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from sloctl.policy.decisions import Decision, State
+from sloctl.policy.delay import late_share
+from sloctl.policy.document import PolicyDocument, check
+from sloctl.policy.engine import PolicyEngine
+from sloctl.policy.facts import StaticFacts, Value, Vocabulary
+
+CAPACITY = {"fp32": 100.0, "fp16": 200.0, "int8": 400.0}
+ACCURACY = {"fp32": 0.99, "fp16": 0.98, "int8": 0.9}
+LADDER = tuple(CAPACITY)
+RUNS = (Phase.explicit, Phase.reuse, Phase.generate)  # shrinking hours of load would take hours
+VOCABULARY = Vocabulary(("slo",), {"m": LADDER}, ("high", "low"))
+STATIC: dict[str, Value] = {
+    'objective("slo")': 0.25,
+    'error_budget("slo")': 0.01,
+    **{f'capacity("{v}")': c for v, c in CAPACITY.items()},
+    **{f'accuracy("{v}")': a for v, a in ACCURACY.items()},
+    **{f'health_ok("{v}")': True for v in LADDER},
+    **{f'batch_time("{v}")': 4 / c for v, c in CAPACITY.items()},
+}
+MARGIN = HYSTERESIS = 0.15
+DOWN, UP = 1 - MARGIN, 1 - MARGIN - HYSTERESIS  # of a capacity: the levels that the planner acts at
+
+
+def document(planner: dict[str, Any] | None = None, **spec: Any) -> PolicyDocument:
+    head = {"apiVersion": "sloctl/v1", "kind": "Policy", "metadata": {"name": "p"}}
+    body = {"model": "m", "ladder": LADDER, "cooldown": "1m", "planner": {"objective": "slo"} | (planner or {})} | spec
+    return PolicyDocument.model_validate(head | {"spec": body})
+
+
+class Run:
+    """An engine under a course of offered load, a tick every `step` seconds."""
+
+    def __init__(self, start: str = "fp32", step: float = 0.5, **spec: Any) -> None:
+        self.engine = PolicyEngine(document(**spec), VOCABULARY)
+        self.state = State(start, (1.0, 1.0), "closed")
+        self.step = step
+        self.now = 0.0
+        self.decisions: list[Decision] = []
+        self.reached: dict[str, float] = {}
+
+    def go(self, seconds: float, offered: Callable[[float], float], **facts: Value) -> list[Decision]:
+        before = len(self.decisions)
+        for _ in range(round(seconds / self.step)):
+            self.now += self.step
+            now = StaticFacts({**STATIC, **facts, "offered_rate": offered(self.now)})
+            outcome = self.engine.step(self.now, now, self.state)
+            self.decisions += outcome.decisions
+            self.state = State(outcome.directive.variant, outcome.directive.admit, "closed")
+        return self.decisions[before:]
+
+
+def moves(decisions: list[Decision]) -> list[tuple[str, str]]:
+    return [(decision.before, decision.after) for decision in decisions if decision.action.startswith("precision")]
+
+
+def test_it_says_why_with_the_numbers() -> None:
+    run = Run()
+    run.go(30, lambda _: 50.0)
+    (decision,) = run.go(10, lambda _: 150.0)
+    assert (decision.rule, decision.action) == ("planner", "precision:down")
+    assert decision.reason == (
+        "150 rows/s expected within 60 s (150 requests/s now, steady); "
+        "fp32 carries 85 of 100 with 15% to spare, expected burn 100; "
+        "fp16 carries 170 of 200 with 15% to spare, expected burn under 0.001"
+    )
+    assert decision.facts["offered_rate"] == 150.0
+    assert decision.facts['capacity("fp16")'] == 200.0
+
+
+@settings(deadline=None, phases=RUNS, max_examples=30)
+@given(st.floats(1, 600), st.sampled_from(LADDER), st.sampled_from([None, 0.95]))
+def test_a_steady_load_ends_in_the_most_accurate_variant_that_carries_it(
+    load: float, start: str, floor: float | None
+) -> None:
+    usable = [v for v in LADDER if floor is None or ACCURACY[v] >= floor]
+    start = start if start in usable else "fp32"
+    run = Run(start, accuracyFloor=floor)
+    run.go(400, lambda _: load)
+    carry = [v for v in usable if load <= DOWN * CAPACITY[v]]
+    surely = [v for v in usable if load <= UP * CAPACITY[v]]
+    most = LADDER.index(carry[0] if carry else usable[-1])
+    least = LADDER.index(surely[0] if surely else usable[-1])
+    assert most <= LADDER.index(run.state.variant) <= least
+    assert all(ACCURACY[after] >= (floor or 0) for _, after in moves(run.decisions))
+
+
+@settings(deadline=None, phases=RUNS, max_examples=8)
+@given(st.integers(0, 2**32), st.sampled_from([0.02, 0.05, 0.1]), st.sampled_from([DOWN, UP]), st.sampled_from(LADDER))
+def test_noise_at_95_percent_of_a_threshold_switches_at_most_twice_an_hour(
+    seed: int, sigma: float, level: float, variant: str
+) -> None:
+    noise, load = random.Random(seed), 0.95 * level * CAPACITY[variant]
+    run = Run(variant, maxSwitchesPerHour=1000)
+    run.go(3600, lambda _: noise.gauss(load, sigma * load))
+    assert len(moves(run.decisions)) <= 2
+
+
+@settings(deadline=None, phases=RUNS, max_examples=20)
+@given(
+    st.floats(5, 60),
+    st.floats(100, 600),
+    st.sampled_from([0.0, 2.0]),
+    st.floats(0, 1),
+)
+def test_a_clean_step_gives_exactly_one_switch(low: float, high: float, rise: float, phase: float) -> None:
+    """Also where the reading rises in a line over its two seconds, as the daemon's does."""
+    run = Run()
+
+    def offered(now: float) -> float:
+        passed = now - 100 - phase
+        return low if passed <= 0 else low + (high - low) * (min(passed / rise, 1.0) if rise else 1.0)
+
+    run.go(1200, offered)
+    carry = [v for v in LADDER[1:] if high <= DOWN * CAPACITY[v]]
+    assert moves(run.decisions) == [("fp32", carry[0] if carry else "int8")]
+    assert run.decisions[0].at - 100 <= 6
+
+
+@settings(deadline=None, phases=RUNS, max_examples=15)
+@given(st.sampled_from([30.0, 60.0, 120.0, 300.0]), st.floats(1.2, 4), st.integers(0, 2**32))
+def test_nothing_comes_back_inside_the_cooldown(period: float, high: float, seed: int) -> None:
+    """A square wave at, below and above the cooldown's period, with noise on it."""
+    noise = random.Random(seed)
+    run = Run(maxSwitchesPerHour=1000)
+    run.go(1800, lambda now: noise.gauss(30 if now % period < period / 2 else high * 100, 5))
+    switches = [decision for decision in run.decisions if decision.action.startswith("precision")]
+    assert switches
+    for first, second in pairwise(switches):
+        if second.action == "precision:up":
+            assert second.at - first.at >= 60.0
+
+
+def test_a_rise_is_met_before_the_variant_is_overrun() -> None:
+    run = Run()
+    run.go(60, lambda _: 40.0)
+    (decision,) = run.go(100, lambda now: 40 + 0.5 * (now - 60))
+    assert 40 + 0.5 * (decision.at - 60) < DOWN * CAPACITY["fp32"]
+    assert "rising by" in decision.reason
+
+
+def test_a_tight_objective_counts_as_much_as_capacity() -> None:
+    """At 80 % of fp32's capacity the queue alone breaks 40 ms, so fp16 serves although fp32 would carry the load."""
+    run = Run()
+    (decision,) = run.go(60, lambda _: 80.0, **{'objective("slo")': 0.1})
+    assert decision.after == "fp16"
+    assert moves(Run().go(60, lambda _: 80.0)) == []
+
+
+def test_requests_of_several_rows_weigh_as_much() -> None:
+    assert moves(Run().go(60, lambda _: 40.0, request_rows=4.0)) == [("fp32", "fp16")]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {'capacity("fp32")': math.nan},
+        {'objective("slo")': math.nan},
+        {"data_plane_up": False},
+    ],
+    ids=["no capacity", "no latency objective", "no data plane"],
+)
+def test_without_data_nothing_is_planned(facts: dict[str, Value]) -> None:
+    assert Run().go(120, lambda _: 500.0, **facts) == []
+
+
+def test_without_a_reading_of_the_load_nothing_is_planned() -> None:
+    run = Run("int8")
+    assert run.go(300, lambda _: math.nan) == []
+    assert run.engine.explain()["planner"] == "no plan: offered_rate has no data"
+
+
+@pytest.mark.parametrize("state", [False, math.nan], ids=["ill", "not known"])
+def test_a_variant_that_does_not_stand_is_passed_over(state: Value) -> None:
+    assert moves(Run().go(60, lambda _: 150.0, **{'health_ok("fp16")': state})) == [("fp32", "int8")]
+
+
+def test_a_pending_rule_stands_above_it() -> None:
+    """A guard rail on the queue goes down by itself, and holds the planner there while it is active."""
+    rail = {"name": "rail", "when": "queue_length > 10", "until": "queue_length < 1", "action": {"precision": "down"}}
+    run = Run(rules=[rail])
+    run.go(100, lambda _: 20.0, queue_length=0.0)
+    (decision,) = run.go(0.5, lambda _: 20.0, queue_length=50.0)
+    assert (decision.rule, decision.after) == ("rail", "fp16")
+    assert run.go(600, lambda _: 20.0, queue_length=5.0) == []
+    assert moves(run.go(300, lambda _: 20.0, queue_length=0.0)) == [("fp16", "fp32")]
+
+
+@given(st.floats(0.01, 1.5), st.floats(1, 1e4), st.floats(0, 0.1), st.floats(0.001, 1))
+def test_late_answers_rise_with_the_load_and_fall_with_the_objective(
+    busy: float, capacity: float, batch: float, objective: float
+) -> None:
+    late = late_share(busy * capacity, capacity, batch, objective)
+    assert 0 <= late <= 1
+    assert late <= late_share(1.1 * busy * capacity, capacity, batch, objective) + 1e-12
+    assert late >= late_share(busy * capacity, capacity, batch, 1.1 * objective) - 1e-12
+    assert busy < 1 or late == 1.0
+
+
+def test_what_is_wrong_with_a_planner_is_said_at_its_place() -> None:
+    found = check(
+        document(
+            {"objective": "sol"},
+            ladder=["fp32"],
+            rules=[{"name": "planner", "when": "queue_length > 1", "action": {"breaker": "trip"}}],
+        ),
+        VOCABULARY,
+    )
+    assert [problem.loc for problem in found] == [
+        ("spec", "planner", "objective"),
+        ("spec", "planner"),
+        ("spec", "rules", 0, "name"),
+    ]
+    with pytest.raises(ValueError, match="margin and hysteresis"):
+        document({"margin": 0.6, "hysteresis": 0.5})
