@@ -3,6 +3,7 @@
 import argparse
 import os
 import socket
+import sys
 import time
 
 import uvloop
@@ -12,6 +13,11 @@ from sloctl.config.runtime import Runtime
 from sloctl.serving.hosting import EngineHosting
 from sloctl.serving.server import Process, die_with_parent, leave
 from sloctl.telemetry.logging import configure_from_environment
+
+# Seconds for which a thread that wants the interpreter's lock lets another one keep it. An engine's thread lets it
+# go at every call into the runtime and wants it back each time, while the event loop parses requests: at Python's 5 ms
+# each of these calls can take that long (`python -m bench.lock` measures it).
+SWITCH_INTERVAL = 100e-6
 
 
 def _arguments() -> argparse.Namespace:
@@ -29,6 +35,7 @@ async def _serve(runtime: Runtime, board: Board, sock: socket.socket, regions_fd
 
 def main() -> None:
     """Runs until SIGTERM and exits 0."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
     die_with_parent()
     arguments = _arguments()
     configure_from_environment()

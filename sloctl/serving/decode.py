@@ -116,7 +116,7 @@ def placed(parameters: Parameters, regions: Regions | None) -> Place | None:
 
 def lent(envelope: Envelope) -> bool:
     """Whether an input lies in memory that its client owns."""
-    return any("shared_memory_region" in (given.parameters or ()) for given in envelope.inputs)
+    return any(given.parameters and "shared_memory_region" in given.parameters for given in envelope.inputs)
 
 
 def shared_memory_is_off() -> RequestError:
