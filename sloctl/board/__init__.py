@@ -5,14 +5,16 @@ a model, which the data plane reads on every request. The supervisor makes the m
 descriptor down, so counters outlive a crash of either plane.
 """
 
-from sloctl.board.board import Board, Counter, Gauge, Histogram, LayerTable
+from sloctl.board.board import Board, Counter, Gauge, Histogram
 from sloctl.board.control_word import BreakerCommand, ControlWord, Fault
 from sloctl.board.health import HealthCell, LevelState
+from sloctl.board.layers import OTHER, LayerReading, LayerSample, LayerTable
 from sloctl.board.snapshot import Snapshot
 from sloctl.board.status import Ending, Phase, PlaneStatus
 from sloctl.board.topology import ModelTopology, Topology
 
 __all__ = [
+    "OTHER",
     "Board",
     "BreakerCommand",
     "ControlWord",
@@ -22,6 +24,8 @@ __all__ = [
     "Gauge",
     "HealthCell",
     "Histogram",
+    "LayerReading",
+    "LayerSample",
     "LayerTable",
     "LevelState",
     "ModelTopology",

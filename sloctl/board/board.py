@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from sloctl.board import layout as _layout
 from sloctl.board.control_word import ControlCell, ControlWord
 from sloctl.board.health import HealthCell
-from sloctl.board.layout import LAYER_NAME_WORDS, MAGIC, LayerPlace, bounds_of, is_float
+from sloctl.board.layers import LayerTable
+from sloctl.board.layout import MAGIC, bounds_of, is_float
 from sloctl.board.memory import Memory
 from sloctl.board.snapshot import Snapshot
 from sloctl.board.status import PlaneStatus
@@ -63,44 +64,6 @@ class Histogram:
         """Counts a value into the first bound that is not below it (Prometheus' `le`)."""
         self._counts[self._cell + bisect_left(self._bounds, value)] += 1
         self._sums[self._sum] += value
-
-
-class LayerTable:
-    """Layer times of one variant: the names of one profile after another, sums by name, one writer."""
-
-    def __init__(self, memory: Memory, place: LayerPlace) -> None:
-        self._memory = memory
-        self._place = place
-        self._index: dict[str, int] = {}
-
-    def record(self, times: Sequence[tuple[str, float]]) -> None:
-        """Adds one profile. What does not fit the table is summed under its last slot, `other`."""
-        for name, seconds in times:
-            slot = self._place.slot(self._slot_of(name))
-            self._memory.ints[slot + LAYER_NAME_WORDS] += 1
-            self._memory.floats[slot + LAYER_NAME_WORDS + 1] += seconds
-
-    def _slot_of(self, name: str) -> int:
-        index = self._index.get(name)
-        if index is None:
-            last = self._place.slots - 1
-            index = min(self._find_or_add(name), last)
-            self._index[name] = index
-        return index
-
-    def _find_or_add(self, name: str) -> int:
-        # A new process finds the names of the one before it.
-        ints, place = self._memory.ints, self._place
-        used = ints[place.start]
-        for index in range(used):
-            if self._memory.read_text(place.slot(index), LAYER_NAME_WORDS) == name:
-                return index
-        if used >= place.slots:
-            return used
-        text = name if used < place.slots - 1 else "other"
-        self._memory.write_text(place.slot(used), LAYER_NAME_WORDS, text)
-        ints[place.start] = used + 1
-        return used
 
 
 class Board:

@@ -25,6 +25,8 @@ from sloctl.telemetry.catalogue import (
 WORD = 8
 MESSAGE_WORDS = 32  # 256 bytes of text for a health message
 LAYER_NAME_WORDS = 20  # 160 bytes for a layer's name
+LAYER_NODES_WORDS = 32  # 256 bytes for the model's nodes in it
+LAYER_WORDS = LAYER_NAME_WORDS + 3 + LAYER_NODES_WORDS
 HEADER_WORDS = 8  # magic, layout, identity, supervisor's pid, spare
 # A status: pid, phase, heartbeat, started; restarts by reason; a record of how the last process ended.
 RESTARTS_WORD = 4
@@ -57,14 +59,14 @@ class HealthPlace:
 
 @dataclass(frozen=True, slots=True)
 class LayerPlace:
-    """Words of a variant's layer table: how many are used, then name, count and sum for each."""
+    """Words of a variant's layer table: how many have names, then name, count, sum, kind and nodes for each."""
 
     start: int
     slots: int
 
     def slot(self, index: int) -> int:
         """First word of the slot."""
-        return self.start + 1 + index * (LAYER_NAME_WORDS + 2)
+        return self.start + 1 + index * LAYER_WORDS
 
 
 def bounds_of(metric: Metric, topology: Topology) -> tuple[float, ...]:
@@ -130,7 +132,7 @@ def make(topology: Topology) -> Layout:
             layout.health[model.name, variant, level] = HealthPlace(layout.take(3 + MESSAGE_WORDS))
         for variant in model.variants:
             slots = topology.layers
-            words = 1 + slots * (LAYER_NAME_WORDS + 2)
+            words = 1 + slots * LAYER_WORDS
             layout.layers[model.name, variant] = LayerPlace(layout.take(words), slots)
         for metric in DATA_METRICS:
             if metric.kind is not Kind.SUMMARY:  # layers have their own table; health, its own cells

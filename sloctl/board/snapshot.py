@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sloctl.board.health import LevelState
-from sloctl.board.layout import LAYER_NAME_WORDS, WORD, Layout, bounds_of, is_float
-from sloctl.board.memory import text_of
+from sloctl.board.layers import LayerReading, readings
+from sloctl.board.layout import Layout, bounds_of, is_float
 from sloctl.telemetry.catalogue import DATA_METRICS, HEALTH_LEVEL, LAYER_DURATION, Kind, Metric
 from sloctl.telemetry.families import Family, HistogramValue, SummaryValue, Value
 
@@ -36,16 +36,9 @@ class Snapshot:
         cell = self._layout.cells[metric.name, labels]
         return float(self._floats[cell + len(bounds_of(metric, self._layout.topology)) + 1])
 
-    def layers(self, model: str, variant: str) -> list[tuple[str, SummaryValue]]:
-        """A variant's layers in execution order."""
-        place = self._layout.layers[model, variant]
-        found = []
-        for index in range(min(int(self._ints[place.start]), place.slots)):
-            slot = place.slot(index)
-            name = text_of(self._data[slot * WORD : (slot + LAYER_NAME_WORDS) * WORD])
-            count = int(self._ints[slot + LAYER_NAME_WORDS])
-            found.append((name, SummaryValue(count, float(self._floats[slot + LAYER_NAME_WORDS + 1]))))
-        return found
+    def layers(self, model: str, variant: str) -> list[LayerReading]:
+        """A variant's layers in execution order, and what the others come to."""
+        return readings(self._data, self._layout.layers[model, variant])
 
     def families(self) -> list[Family]:
         """Every data-plane metric with all its series."""
@@ -55,7 +48,9 @@ class Snapshot:
             family.samples.append((labels, self._value(family.metric, labels, cell)))
         for model, variant in self._layout.layers:
             samples = found[LAYER_DURATION.name].samples
-            samples += (((model, variant, layer), value) for layer, value in self.layers(model, variant))
+            for layer in self.layers(model, variant):
+                value = SummaryValue(layer.count, layer.total)
+                samples.append(((model, variant, layer.name, layer.kind), value))
         return list(found.values())
 
     def _value(self, metric: Metric, labels: tuple[str, ...], cell: int) -> Value:

@@ -17,14 +17,15 @@ class Topology:
     """Everything that the layout of the board depends on besides the metric catalogue.
 
     `priorities` are highest first; `bounds` are the duration histograms' upper bounds in seconds and
-    `exported` the subset that exporters show; `layers` is how many layer slots a variant has.
+    `exported` the subset that exporters show; `layers` is how many layer slots a variant has,
+    the last of them for all layers that have none of their own.
     """
 
     models: tuple[ModelTopology, ...]
     priorities: tuple[str, ...]
     bounds: tuple[float, ...]
     exported: tuple[float, ...]
-    layers: int = 96
+    layers: int = 65
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready form; `Topology.from_dict` reads it back."""

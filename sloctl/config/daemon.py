@@ -66,9 +66,16 @@ class BreakerConfig(Model):
 
 
 class ProfileConfig(Model):
-    """Sampling of layer times. An interval of 0s turns it off."""
+    """Sampling of layer times. An interval of 0s turns it off.
+
+    A profile runs a copy of a real request, repeated or cut to `rows` rows (by default the largest batch), so that
+    times can be compared. The interval is stretched so that profiles take no more than `share` of time.
+    """
 
     interval: Annotated[Duration, Field(ge=0)] = 60.0
+    share: Annotated[float, Field(gt=0, le=1)] = 0.005
+    rows: Annotated[int, Field(gt=0)] | None = None
+    top_layers: Annotated[int, Field(gt=0, le=512)] = 64  # the slowest have series of their own
 
 
 class ModelConfig(Model):

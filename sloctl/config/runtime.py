@@ -28,6 +28,7 @@ class Runtime:
             priorities=tuple(daemon.priorities),
             bounds=duration_bounds(thresholds),
             exported=exported_bounds(thresholds),
+            layers=max(model.profile.top_layers for model in daemon.models) + 1,
         )
         return cls(daemon, path.resolve(), topology)
 

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from sloctl.config.base import parse_duration
 from sloctl.control.controller import Controller, RequestError
 from sloctl_exporters.prometheus import render
 
@@ -89,8 +90,13 @@ class Api:
         return JSONResponse({"decisions": await run_in_threadpool(self._controller.decisions, limit, model)})
 
     async def layers(self, request: Request) -> Response:
-        """Layer times of a model's variants."""
-        return JSONResponse(await run_in_threadpool(self._controller.layers, request.path_params["model"]))
+        """Layer times of a model's variants; with `since=10m`, of the last ten minutes and before that."""
+        try:
+            ago = parse_duration(request.query_params.get("since", "0s"))
+        except ValueError as error:
+            raise HTTPException(400, f"since: {error}") from None
+        model = request.path_params["model"]
+        return JSONResponse(await run_in_threadpool(self._controller.layers, model, ago))
 
     async def overrides(self, _: Request) -> Response:
         """Overrides in force."""

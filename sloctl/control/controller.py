@@ -187,11 +187,11 @@ class Controller:
         with self._lock:
             return [report.decision(record, facts=facts) for record in self.store.decisions(limit, model)]
 
-    def layers(self, model: str) -> dict[str, Any]:
-        """Layer times of a model's variants. Raises RequestError."""
+    def layers(self, model: str, ago: float = 0.0) -> dict[str, Any]:
+        """Layer times of a model's variants, of the last `ago` seconds (0: of all) and before. Raises RequestError."""
         self._known(model)
         with self._lock:
-            return report.layers(self._senses, model)
+            return report.layers(self._senses, model, self._clock(), ago)
 
     def overrides(self) -> list[dict[str, Any]]:
         """Overrides in force."""

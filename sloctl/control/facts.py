@@ -185,6 +185,11 @@ class LiveFacts:
         """Whether the data plane beats."""
         return self._senses.health.data_up
 
+    def layer_drift(self, layer: str | None = None) -> float:
+        """Time of a layer of the serving variant over its own baseline; without a name, of the worst that drifts."""
+        drift = self._senses.layers.drift[self._model, self.variant]
+        return drift.worst if layer is None else drift.of(layer)
+
     def time_in_variant(self) -> float:
         """Seconds since the serving variant took over."""
         return self._senses.seconds_in_variant(self._model, self._now)
@@ -224,5 +229,6 @@ _READERS: dict[str, Callable[..., Value]] = {
     "variant": lambda facts: facts.variant,
     "variant_index": LiveFacts.variant_index,
     "data_plane_up": LiveFacts.data_plane_up,
+    "layer_drift": LiveFacts.layer_drift,
     "time_in_variant": LiveFacts.time_in_variant,
 }

@@ -11,6 +11,7 @@ from sloctl.config.base import format_duration
 from sloctl.control.facts import LiveFacts
 from sloctl.control.health import Health
 from sloctl.control.judging import Judge
+from sloctl.control.layers import drift_samples
 from sloctl.control.sensing import Senses
 from sloctl.slo.evaluate import Evaluator
 from sloctl.telemetry import catalogue as c
@@ -161,18 +162,15 @@ def override(record: Mapping[str, Any]) -> dict[str, Any]:
     return {**record, "at": iso(record["at"]), "expires": iso(record["expires"])}
 
 
-def layers(senses: Senses, model: str) -> dict[str, Any]:
-    """Mean layer times of each variant, in execution order."""
+def layers(senses: Senses, model: str, now: float, ago: float) -> dict[str, Any]:
+    """Layer times of each variant in execution order: of the last `ago` seconds (0: of all) and before that."""
     snapshot = senses.recent.newest
+    earlier = senses.layers.before(now, ago) if ago else {}
     return {
         "model": model,
         "serving": senses.health.serving[model],
         "variants": {
-            variant: [
-                {"layer": name, "meanSeconds": value.total / value.count, "samples": value.count}
-                for name, value in snapshot.layers(model, variant)
-                if value.count
-            ]
+            variant: senses.layers.describe((model, variant), snapshot.layers(model, variant), earlier)
             for variant in senses.board.topology.model(model).variants
         },
     }
@@ -203,6 +201,7 @@ def families(s: Sources) -> list[Family]:
         Family(c.CONFIG_LAST_RELOAD_OK, [((), float(s.reload_ok))]),
         Family(c.TICK_DURATION, [((), SummaryValue(*s.ticks))]),
         Family(c.HEALTH_LAST_SUCCESS, _last_success(s.health)),
+        Family(c.LAYER_DRIFT, list(drift_samples(s.senses.layers.drift))),
     ]
     return [*s.senses.recent.newest.families(), *own, *s.senses.gpu_families]
 

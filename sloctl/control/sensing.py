@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from sloctl.board import Board, Snapshot
 from sloctl.control.health import Health, read_health
+from sloctl.control.layers import Layers
 from sloctl.control.process import ProcessReading, host_memory, read_process
 from sloctl.control.rates import Recent
 from sloctl.telemetry.catalogue import SERVING_VARIANT
@@ -26,8 +27,13 @@ class Senses:
     gpu: GpuFacts | None = None
     gpu_families: list[Family] = field(default_factory=list)
     health: Health = field(init=False)
+    layers: Layers = field(init=False)
     _slow_at: float = float("-inf")
     _since: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Nothing is known of layers yet."""
+        self.layers = Layers(self.board.topology)
 
     def look(self, now: float) -> Snapshot:
         """Takes a snapshot and refreshes what is due."""
@@ -41,6 +47,7 @@ class Senses:
         if now - self._slow_at >= _SLOW:
             self._slow_at = now
             self._look_around()
+            self.layers.update(now, snapshot)
         return snapshot
 
     def look_at_health(self, now: float) -> Health:

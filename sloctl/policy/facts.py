@@ -37,6 +37,7 @@ class Domain(StrEnum):
     CLOCKS_EVENT = "clocks event reason"
     WINDOW = "window"
     QUANTILE = "quantile"
+    LAYER = "layer"
 
 
 Names = Mapping[Domain, tuple[str, ...]]
@@ -109,6 +110,14 @@ FACTS: tuple[Fact, ...] = (
     Fact("variant", (), _S, "", "The serving variant.", values=Domain.VARIANT),
     Fact("variant_index", (), _N, "1", "Place of the serving variant among the model's, 0 the first."),
     Fact("data_plane_up", (), _B, "", "Whether the data plane's heartbeat is fresh."),
+    Fact(
+        "layer_drift",
+        (Domain.LAYER,),
+        _N,
+        "ratio",
+        "Time of a layer of the serving variant over its own baseline (of the worst that drifts); 1: none drifts.",
+        True,
+    ),
     Fact("time_in_variant", (), _N, "s", "Time since the serving variant took over."),
 )
 BY_NAME: Mapping[str, Fact] = {fact.name: fact for fact in FACTS}

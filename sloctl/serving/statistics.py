@@ -20,6 +20,7 @@ class VariantCells:
         "errors",
         "inferences",
         "layers",
+        "layers_other",
         "memory",
         "nonfinite",
         "profiles",
@@ -41,6 +42,7 @@ class VariantCells:
         self.accuracy = board.gauge(c.VARIANT_ACCURACY, model, variant)
         self.memory = board.gauge(c.VARIANT_MEMORY, model, variant)
         self.layers = board.layers(model, variant)
+        self.layers_other = board.gauge(c.LAYERS_OTHER, model, variant)
         self.accuracy.set(nan)  # until a manifest says
 
 

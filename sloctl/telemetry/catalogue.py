@@ -208,9 +208,10 @@ LAYER_DURATION = _m(
     "sloctl_layer_duration_seconds",
     Kind.SUMMARY,
     "seconds",
-    ("model", "variant", "layer"),
-    "Sampled time of a layer, measured off the hot path.",
+    ("model", "variant", "layer", "kind"),
+    "Sampled time of a layer of a full batch, measured off the hot path; `(other)` is all that have no name here.",
 )
+LAYERS_OTHER = _m("sloctl_layers_other", Kind.GAUGE, "1", _VARIANT, "Layers that are summed under `(other)`.")
 PROFILES = _m("sloctl_layer_profiles_total", Kind.COUNTER, "1", _VARIANT, "Layer profiles sampled.")
 
 DATA_METRICS: tuple[Metric, ...] = (
@@ -238,6 +239,7 @@ DATA_METRICS: tuple[Metric, ...] = (
     HEALTH_LEVEL,
     PROBE_SECONDS,
     LAYER_DURATION,
+    LAYERS_OTHER,
     PROFILES,
 )
 
@@ -379,6 +381,15 @@ HEALTH_LAST_SUCCESS = _m(
     _C,
 )
 
+LAYER_DRIFT = _m(
+    "sloctl_layer_drift_ratio",
+    Kind.GAUGE,
+    "ratio",
+    ("model", "variant", "layer"),
+    "Median of a layer's latest sampled times over its own baseline, once it has one.",
+    _C,
+)
+
 CONTROL_METRICS: tuple[Metric, ...] = (
     BUILD_INFO,
     READY,
@@ -406,6 +417,7 @@ CONTROL_METRICS: tuple[Metric, ...] = (
     CONFIG_LAST_RELOAD_OK,
     TICK_DURATION,
     HEALTH_LAST_SUCCESS,
+    LAYER_DRIFT,
 )
 
 _BY_NAME = {metric.name: metric for metric in (*DATA_METRICS, *CONTROL_METRICS)}

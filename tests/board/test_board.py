@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sloctl.board import Board, BreakerCommand, ControlWord, Fault, LevelState, ModelTopology, Phase, Topology
+from sloctl.board import (
+    OTHER,
+    Board,
+    BreakerCommand,
+    ControlWord,
+    Fault,
+    LayerSample,
+    LevelState,
+    ModelTopology,
+    Phase,
+    Topology,
+)
 from sloctl.board.board import BoardMismatchError
 from sloctl.telemetry import catalogue as c
 from sloctl.telemetry.buckets import duration_bounds, exported_bounds
@@ -125,15 +136,41 @@ def test_health_keeps_the_time_of_the_last_success_through_a_failure(board, read
     assert len(reading.message.encode()) <= 256
 
 
-def test_layer_names_survive_a_new_writer_and_what_does_not_fit_is_summed_as_other(board):
-    board.layers("m", "fp32").record([("conv1", 0.002), ("relu", 0.001)])
-    successor = board.layers("m", "fp32")
-    successor.record([("conv1", 0.004), ("a", 0.1), ("b", 0.2), ("c", 0.3)])
-    found = dict(board.snapshot().layers("m", "fp32"))
-    assert found["conv1"].count == 2
-    assert found["conv1"].total == pytest.approx(0.006)
-    assert set(found) == {"conv1", "relu", "a", "other"}
-    assert found["other"].total == pytest.approx(0.5)
+def _profile(**seconds: float) -> list[LayerSample]:
+    return [LayerSample(name, value) for name, value in seconds.items()]
+
+
+def test_the_slowest_layers_have_names_and_the_others_are_summed(board):
+    others = board.layers("m", "fp32").record(_profile(conv=0.004, relu=0.001, fc=0.003, add=0.002, pool=0.0005))
+    found = {layer.name: layer.total for layer in board.snapshot().layers("m", "fp32")}
+    assert found == {"conv": 0.004, "fc": 0.003, "add": 0.002, OTHER: pytest.approx(0.0015)}
+    assert others == 2
+
+
+def test_layers_keep_their_names_whatever_becomes_of_their_times(board):
+    table = board.layers("m", "fp32")
+    table.record(_profile(conv=0.004, relu=0.001, fc=0.003, add=0.002))
+    table.record(_profile(conv=0.004, relu=0.9, fc=0.003, add=0.002))
+    successor = board.layers("m", "fp32")  # of the next process
+    successor.record(_profile(conv=0.004, relu=0.001, fc=0.003, add=0.002))
+    found = {layer.name: (layer.count, layer.total) for layer in board.snapshot().layers("m", "fp32")}
+    assert found["conv"] == (3, pytest.approx(0.012))
+    assert found[OTHER] == (3, pytest.approx(0.902))
+
+
+def test_another_engines_layers_begin_anew(board):
+    board.layers("m", "fp32").record(_profile(conv=0.004, relu=0.001))
+    board.layers("m", "fp32").record(_profile(gemm=0.002))
+    assert [(layer.name, layer.count) for layer in board.snapshot().layers("m", "fp32")] == [("gemm", 1)]
+
+
+def test_a_layer_has_its_kind_and_as_many_whole_nodes_as_fit(board):
+    nodes = tuple(f"block{number}.conv{'x' * 20}" for number in range(20))
+    board.layers("m", "fp32").record([LayerSample("a", 0.1, "reformat"), LayerSample("b", 0.2, "compute", nodes)])
+    first, second = board.snapshot().layers("m", "fp32")
+    assert (first.kind, first.nodes) == ("reformat", ())
+    assert second.nodes == nodes[: len(second.nodes)]
+    assert 5 < len(second.nodes) < 20
 
 
 def test_a_plane_is_alive_while_it_beats(board, reader):

@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from sloctl.board import Board, HealthCell, LevelState, ModelTopology, Topology
+from sloctl.board import Board, HealthCell, LayerSample, LevelState, ModelTopology, Topology
 from sloctl.telemetry import catalogue as c
 from sloctl.telemetry.buckets import duration_bounds, exported_bounds
 from sloctl.telemetry.families import Family, SummaryValue, Value
@@ -25,6 +25,7 @@ _DOMAINS = {
     "rule": ("fast-burn",),
     "action": ("precision.down",),
     "result": ("accepted", "refused"),
+    "layer": ("conv1", "gemm"),
     "reason": ("exit", "device_lost"),
 }
 
@@ -67,7 +68,7 @@ class LivingBoard:
         # Nobody measured the second one: NaN, which must not hide the first.
         board.gauge(c.VARIANT_ACCURACY, MODEL, variant).set(float("nan") if number else 0.996)
         board.gauge(c.BREAKER_STATE, MODEL, "closed").set(1)
-        board.layers(MODEL, variant).record([("conv1", 0.004), ("gemm", 0.001)])
+        board.layers(MODEL, variant).record([LayerSample("conv1", 0.004), LayerSample("gemm", 0.001)])
         board.counter(c.PROFILES, MODEL, variant).inc()
         for level in c.HEALTH_LEVELS:
             cell: HealthCell = board.health(MODEL, variant, level)

@@ -95,6 +95,15 @@ def quiet(name: str, at: str) -> dict[str, Any]:
             id="a closed breaker is no news",
         ),
         pytest.param(
+            'sloctl_layer_drift_ratio{instance="a", model="digits", variant="fp16", layer="conv1"}',
+            "1x10 1.4x20 1.1x10 1.4x60",
+            [
+                quiet("SloctlLayerDrift", "9m"),
+                firing("SloctlLayerDrift", "24m", instance="a", model="digits", variant="fp16", layer="conv1"),
+            ],
+            id="a layer that stays slower, not one that was for a while",
+        ),
+        pytest.param(
             'sloctl_gpus_present{instance="a"}',
             "8x20 7x40",
             [quiet("SloctlGpuMissing", "5m"), firing("SloctlGpuMissing", "10m", instance="a")],

@@ -11,7 +11,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from sloctl.board import Board, ModelTopology, Topology
+from sloctl.board import Board, LayerSample, ModelTopology, Topology
 from sloctl.telemetry import catalogue as c
 from sloctl.telemetry.buckets import duration_bounds, exported_bounds
 from sloctl.telemetry.catalogue import Kind, Metric
@@ -61,7 +61,7 @@ def board_families() -> list[Family]:
     board.counter(c.REQUESTS, "digits", "high", "ok").inc(12_345_678)
     board.histogram(c.REQUEST_DURATION, "digits", "int8").observe(0.004)
     board.gauge(c.VARIANT_ACCURACY, "digits", "fp32").set(NAN)
-    board.layers("digits", "fp32").record([("conv/1", 0.001)])
+    board.layers("digits", "fp32").record([LayerSample("conv/1", 0.001)])
     found = board.snapshot().families()
     board.close()
     return found

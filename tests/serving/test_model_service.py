@@ -8,6 +8,7 @@ import time
 import pytest
 
 from sloctl.board import BreakerCommand, Fault, LevelState
+from sloctl.config.daemon import ProfileConfig
 from sloctl.serving.profiling import Profiler
 from sloctl.serving.worker import EngineThread
 from sloctl.telemetry import catalogue as c
@@ -374,12 +375,13 @@ async def test_accuracy_is_unknown_until_a_manifest_says(make):
 async def test_a_profile_takes_the_last_real_batch_and_lands_on_the_board(bench):
     profiler = Profiler(EngineThread("profiler", asyncio.get_running_loop()))
     variant = bench.model.variants[0]
-    await profiler.sample(variant)
-    await bench.infer(7, 7)
-    await profiler.sample(variant)
+    config = ProfileConfig(rows=3)
+    await profiler.sample(variant, config)
+    await bench.infer(7, 5)
+    await profiler.sample(variant, config)
     first, second = bench.engines["fp32"].profiled
-    assert first["x"].tolist() == [[1.0] * 4], "before any traffic, the manifest's probe"
-    assert second["x"].tolist() == [[7.0] * 4] * 2
+    assert first["x"].tolist() == [[1.0] * 4] * 3, "before any traffic, the manifest's probe"
+    assert second["x"].tolist() == [[7.0] * 4, [5.0] * 4, [7.0] * 4], "repeated to the rows asked for"
     layers = bench.board.snapshot().layers("m", "fp32")
-    assert [(name, value.count) for name, value in layers] == [("matmul", 2), ("relu", 2)]
+    assert [(layer.name, layer.count) for layer in layers] == [("matmul", 2), ("relu", 2)]
     assert bench.scalar(c.PROFILES, "m", "fp32") == 2

@@ -159,14 +159,15 @@ def _traffic() -> Row:
 
 
 def _layers() -> Row:
-    means = q.mean(c.LAYER_DURATION, "model, variant, layer", function="increase", window=q.RANGE)
+    means = q.mean(c.LAYER_DURATION, "model, variant, layer, kind", function="increase", window=q.RANGE)
+    drift = q.gauge(c.LAYER_DRIFT, "model, variant, layer", "max")
     return Row(
         "Layers",
         [
             Panel(
                 "Slowest layers",
                 "Mean sampled time of a layer in the time shown, the ten slowest.",
-                [Target(f"topk(10, {means})", f"{MODEL_VARIANT} {{{{layer}}}}", instant=True)],
+                [Target(f"topk(10, {means})", f"{MODEL_VARIANT} {{{{layer}}}} {{{{kind}}}}", instant=True)],
                 "s",
                 type="bargauge",
                 width=16,
@@ -175,10 +176,21 @@ def _layers() -> Row:
             ),
             Panel(
                 "Profiles",
-                "Layer profiles sampled.",
-                [Target(q.rate(c.PROFILES, "model, variant"), MODEL_VARIANT)],
-                "cps",
+                "Layer profiles sampled, and how many layers have no series of their own.",
+                [
+                    Target(q.rate(c.PROFILES, "model, variant"), f"{MODEL_VARIANT} profiles"),
+                    Target(q.gauge(c.LAYERS_OTHER, "model, variant", "max"), f"{MODEL_VARIANT} layers in (other)"),
+                ],
+                "short",
                 height=10,
+                low=0,
+            ),
+            Panel(
+                "Layer drift",
+                "Latest time of a layer over its own baseline; the ten highest.",
+                [Target(f"topk(10, {drift})", f"{MODEL_VARIANT} {{{{layer}}}}")],
+                "percentunit",
+                width=24,
                 low=0,
             ),
         ],
