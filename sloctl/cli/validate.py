@@ -58,6 +58,7 @@ def validate(
 
 def problems_of(files: list[Path], config: Path | None) -> "tuple[Problem, ...]":
     """All problems of the files, held against `config` or each daemon among them."""
+    from sloctl.cli.measured import accuracies
     from sloctl.config.documents import DAEMON, WINDOWS, Files, kind_of, load_bundle
     from sloctl.config.problems import arranged
     from sloctl.config.project import examine
@@ -71,7 +72,7 @@ def problems_of(files: list[Path], config: Path | None) -> "tuple[Problem, ...]"
     others = [path for path in files if path.resolve() not in daemons and path not in apart]
     problems = [problem for path in apart for problem in load_bundle([path]).problems]
     for path in daemons.values():
-        problems += examine(path, others)[2]
+        problems += examine(path, others, accuracies)[2]
     if not daemons:
         problems += load_bundle(others).problems
     return arranged(problems)

@@ -1,6 +1,6 @@
 """Checks that need more than one document: names that must exist, and names that must be the only ones."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -18,6 +18,9 @@ from sloctl.slo import openslo
 from sloctl.slo.objective import thresholds
 from sloctl.slo.openslo import SloDocument
 from sloctl.slo.windows import AlertWindow, AlertWindows
+
+Accuracies = Mapping[str, Mapping[str, float]]
+"""Measured accuracies by model and variant, of models whose every variant has a manifest."""
 
 M_co = TypeVar("M_co", bound=Model, covariant=True)
 
@@ -114,16 +117,24 @@ def _values(labels: dict[str, Any], label: str) -> list[tuple[Loc, str]]:
 
 
 def check_policies(
-    policies: Iterable[Loaded[PolicyDocument]], slos: Iterable[str] | None, daemon: DaemonConfig | None
+    policies: Iterable[Loaded[PolicyDocument]],
+    slos: Iterable[str] | None,
+    daemon: DaemonConfig | None,
+    longest: float | None = None,
+    accuracies: Accuracies | None = None,
 ) -> Iterator[Problem]:
-    """What policies name: SLOs (None: not known), models, variants, priority classes, accuracy floors."""
+    """What policies name: SLOs (None: not known), models, variants, priority classes, windows up to the `longest` in
+    seconds, accuracy floors.
+    """
     vocabulary = Vocabulary(
         slos=None if slos is None else tuple(slos),
         variants={model.name: tuple(model.variants) for model in daemon.models} if daemon else None,
         priorities=tuple(daemon.priorities) if daemon else None,
+        longest=longest,
     )
+    measured = accuracies or {}
     for each in policies:
-        for loc, message, column in policy.check(each.model, vocabulary):
+        for loc, message, column in policy.check(each.model, vocabulary, measured.get(each.model.spec.model)):
             if not each.whole and "precision" in loc:
                 continue  # the ladder may be what was left out
             yield each.document.problem(loc, _policy_code(loc, column), message, column=column)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sloctl.config.base import Model
-from sloctl.config.checks import Loaded, check_labels, check_names, check_policies, check_slos
+from sloctl.config.checks import Accuracies, Loaded, check_labels, check_names, check_policies, check_slos
 from sloctl.config.daemon import DaemonConfig
 from sloctl.config.messages import salvaged, suggestion, validated
 from sloctl.config.problems import Code, Problem, arranged, require
@@ -15,6 +15,7 @@ from sloctl.config.resources import resource
 from sloctl.config.sources import Document, Source, read
 from sloctl.config.yaml_source import parse
 from sloctl.policy.document import PolicyDocument
+from sloctl.slo.evaluate import longest_window
 from sloctl.slo.objective import Objective
 from sloctl.slo.openslo import SloDocument, objectives
 from sloctl.slo.windows import AlertWindow, AlertWindows
@@ -90,12 +91,16 @@ class Bundle:
         return {str(source.path): source.text for source in self.sources}
 
 
-def load_bundle(paths: Sequence[Path], daemon: DaemonConfig | None = None) -> Bundle:
-    """Reads and checks SLO, policy and window files; without a daemon, names it would know are not checked."""
-    return bundle_of(Files.read(paths), daemon)
+def load_bundle(
+    paths: Sequence[Path], daemon: DaemonConfig | None = None, accuracies: Accuracies | None = None
+) -> Bundle:
+    """Reads and checks SLO, policy and window files; without a daemon, names it would know are not checked, nor
+    accuracy floors without the measured accuracies.
+    """
+    return bundle_of(Files.read(paths), daemon, accuracies)
 
 
-def bundle_of(files: Files, daemon: DaemonConfig | None = None) -> Bundle:
+def bundle_of(files: Files, daemon: DaemonConfig | None = None, accuracies: Accuracies | None = None) -> Bundle:
     """The bundle that files hold, with all their problems."""
     sorter = _Sorter(files.documents)
     tables = sorter.whole(AlertWindows)
@@ -103,6 +108,10 @@ def bundle_of(files: Files, daemon: DaemonConfig | None = None) -> Bundle:
     slos, wrong = check_slos(sorter.any(SloDocument), windows)
     policies = sorter.any(PolicyDocument)
     written = [document for document in files.documents if KINDS.get(kind_of(document)) is SloDocument]
+    names = _slo_names(files, slos, written, daemon)
+    # What a bad SLO would keep cannot be told, and its own problem comes first.
+    kept = [objective for slo in slos for objective in objectives(slo.model)]
+    longest = longest_window(kept, windows) if names is not None and len(slos) == len(written) else None
     problems = [
         *files.problems,
         *sorter.problems,
@@ -110,7 +119,7 @@ def bundle_of(files: Files, daemon: DaemonConfig | None = None) -> Bundle:
         *_misplaced(files.documents),
         *check_names(sorter.any(SloDocument), policies, sorter.any(AlertWindows)),
         *(check_labels(written, daemon) if daemon else ()),
-        *check_policies(policies, _slo_names(files, slos, written, daemon), daemon),
+        *check_policies(policies, names, daemon, longest, accuracies),
     ]
     whole = tuple(sorter.whole(PolicyDocument))
     return Bundle(tuple(slos), whole, windows, arranged(problems), files.sources)

@@ -1,17 +1,20 @@
 """A daemon with all that belongs to it: its configuration, SLOs, policies, alerting windows."""
 
 import glob
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sloctl.config.checks import Loaded, check_bounds, check_daemon
+from sloctl.config.checks import Accuracies, Loaded, check_bounds, check_daemon
 from sloctl.config.daemon import DaemonConfig
 from sloctl.config.documents import Bundle, Files, bundle_of, load_bundle, load_daemon
 from sloctl.config.problems import Code, Problem, arranged, require
 from sloctl.config.runtime import Runtime
 from sloctl.config.sources import Loc, Source
 from sloctl.slo.openslo import thresholds
+
+Measured = Callable[[DaemonConfig, Path], Accuracies]
+"""Reads what the repository's manifests measured; `Path` is the folder of the daemon's configuration."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,12 @@ def load_project(path: Path) -> Project:
 
 
 def examine(
-    path: Path, extra: Sequence[Path] = ()
+    path: Path, extra: Sequence[Path] = (), measured: Measured | None = None
 ) -> tuple[Loaded[DaemonConfig] | None, Bundle | None, tuple[Problem, ...]]:
-    """All problems of a daemon's configuration, its files and `extra` ones held against it."""
+    """All problems of a daemon's configuration, its files and `extra` ones held against it.
+
+    `measured` reads the accuracies that accuracy floors are held against; without it they are not.
+    """
     daemon, problems = load_daemon(path)
     if daemon is None:
         bundle = load_bundle(extra) if extra else None
@@ -50,7 +56,8 @@ def examine(
     problems += check_daemon(daemon)
     problems += [daemon.document.problem(loc, Code.NO_SUCH_FILE, *why) for loc, _, why in found if why]
     paths = [file for _, files, _ in found for file in files]
-    bundle = load_bundle([*paths, *extra], daemon.model)
+    accuracies = measured(daemon.model, path.parent) if measured else None
+    bundle = load_bundle([*paths, *extra], daemon.model, accuracies)
     return daemon, bundle, arranged([*problems, *bundle.problems])
 
 

@@ -99,7 +99,7 @@ class Controller:
             self._judge.tick(now, self._timeline.at(now), snapshot)
             overrides = self._overrides()
             for model in self.runtime.daemon.models:
-                facts = LiveFacts(model, self._senses, self._judge.evaluator, now)
+                facts = LiveFacts(model, self._senses, self._judge.evaluator, now, self._wall())
                 for decision in self._decider.step(now, model.name, facts, overrides.get(model.name, ())):
                     self._record(decision)
             if now - self._saved_at >= _SAVE_EVERY:
@@ -162,7 +162,7 @@ class Controller:
     def _sources(self) -> report.Sources:
         now = self._clock()
         facts = {
-            model.name: LiveFacts(model, self._senses, self._judge.evaluator, now)
+            model.name: LiveFacts(model, self._senses, self._judge.evaluator, now, self._wall())
             for model in self.runtime.daemon.models
         }
         return report.Sources(

@@ -8,6 +8,7 @@ from sloctl.config.base import parse_duration
 from sloctl.config.daemon import ModelConfig
 from sloctl.control.rates import quantile
 from sloctl.control.sensing import Senses
+from sloctl.policy.calendar import time_of_day, weekday
 from sloctl.slo.evaluate import Evaluator
 from sloctl.slo.objective import thresholds
 from sloctl.telemetry import catalogue as c
@@ -22,13 +23,14 @@ class LiveFacts:
     A fact that cannot be told (no GPU, no traffic) is NaN; comparisons with it are false.
     """
 
-    def __init__(self, model: ModelConfig, senses: Senses, evaluator: Evaluator, now: float) -> None:
+    def __init__(self, model: ModelConfig, senses: Senses, evaluator: Evaluator, now: float, wall: float) -> None:
         self._model = model.name
         self._max_batch = model.max_batch
         self._senses = senses
         self._recent = senses.recent
         self._evaluator = evaluator
         self._now = now
+        self.wall = wall
 
     def get(self, name: str, args: tuple[float | str, ...]) -> Value:
         """The value of a fact; KeyError for a name that the vocabulary does not have."""
@@ -125,6 +127,10 @@ class LiveFacts:
     def _over(self, window: str, read: Callable[[float], float]) -> float:
         seconds = parse_duration(window)
         return float(read(seconds)) if seconds <= self._evaluator.longest else _NAN
+
+    def time_to_exhaustion(self, slo: str, window: str) -> float:
+        """Seconds until the budget is gone, should it burn on as in a window."""
+        return self._over(window, lambda seconds: self._evaluator.time_to_exhaustion(slo, seconds))
 
     def budget_remaining(self, slo: str) -> float:
         """Share of the period's budget that is left."""
@@ -231,4 +237,7 @@ _READERS: dict[str, Callable[..., Value]] = {
     "data_plane_up": LiveFacts.data_plane_up,
     "layer_drift": LiveFacts.layer_drift,
     "time_in_variant": LiveFacts.time_in_variant,
+    "time_to_exhaustion": LiveFacts.time_to_exhaustion,
+    "time_of_day": lambda facts, zone: time_of_day(facts.wall, zone),
+    "weekday": lambda facts, zone: weekday(facts.wall, zone),
 }

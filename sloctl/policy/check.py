@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from sloctl.config.base import parse_duration
+from sloctl.policy.calendar import zone
 from sloctl.policy.facts import BY_NAME, Domain, Fact, Names, Type
 from sloctl.policy.syntax import (
     COMPARISONS,
@@ -125,15 +126,28 @@ class _Checker:
                 self._error("a quantile lies between 0 and 1", arg)
         elif domain is Domain.WINDOW:
             self._window(arg.value, arg)
+        elif domain is Domain.ZONE:
+            self._zone(arg.value, arg)
         else:
             self._name(domain, arg.value, arg)
 
     def _window(self, text: str, arg: Node) -> None:
         try:
-            if parse_duration(text) <= 0:
-                self._error("a window is longer than 0", arg)
+            seconds = parse_duration(text)
         except ValueError as error:
             self._error(f"window {text!r}: {error}", arg)
+            return
+        if seconds <= 0:
+            self._error("a window is longer than 0", arg)
+        for longest in self._names.get(Domain.WINDOW, ()):
+            if seconds > parse_duration(longest):
+                self._error(f"no SLO keeps {text}; the longest window kept is {longest}", arg)
+
+    def _zone(self, name: str, arg: Node) -> None:
+        try:
+            zone(name)
+        except ValueError as error:
+            self._error(str(error), arg)
 
     def _name(self, domain: Domain, name: str, arg: Node) -> None:
         known = self._names.get(domain)

@@ -10,6 +10,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Protocol
 
+from sloctl.config.base import format_duration
 from sloctl.policy.parser import parse
 from sloctl.policy.syntax import Call, ExpressionError, Literal
 from sloctl.telemetry.catalogue import BREAKER_STATES, CLOCKS_EVENT_REASONS, HEALTH_LEVELS
@@ -38,10 +39,11 @@ class Domain(StrEnum):
     WINDOW = "window"
     QUANTILE = "quantile"
     LAYER = "layer"
+    ZONE = "time zone"
 
 
 Names = Mapping[Domain, tuple[str, ...]]
-"""The names that exist; a domain that is absent is not checked."""
+"""The names that exist; a domain that is absent is not checked. For WINDOW it is the longest that is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,13 @@ FACTS: tuple[Fact, ...] = (
     Fact("budget_remaining", (Domain.SLO,), _N, "ratio", "Share of the error budget left; negative: overspent."),
     Fact("objective", (Domain.SLO,), _N, "s", "Threshold of an SLO over request times."),
     Fact("error_budget", (Domain.SLO,), _N, "ratio", "Share of events that an SLO allows to be bad."),
+    Fact(
+        "time_to_exhaustion",
+        _OF_SLO,
+        _N,
+        "s",
+        "Time until an SLO's budget is gone, should it burn on as in a window; at most its period, which is never.",
+    ),
     Fact("error_ratio", (), _N, "ratio", "Engine errors over executed requests."),
     Fact("latency", (Domain.QUANTILE,), _N, "s", "Quantile of the end-to-end time of answered requests."),
     Fact("queue_delay", (Domain.QUANTILE,), _N, "s", "Quantile of the time between admission and batch."),
@@ -118,6 +127,8 @@ FACTS: tuple[Fact, ...] = (
         "Time of a layer of the serving variant over its own baseline (of the worst that drifts); 1: none drifts.",
         True,
     ),
+    Fact("time_of_day", (Domain.ZONE,), _N, "h", "Hours since midnight in a time zone, 0 to 24."),
+    Fact("weekday", (Domain.ZONE,), _N, "1", "Day of the week in a time zone, 1 Monday to 7 Sunday."),
     Fact("time_in_variant", (), _N, "s", "Time since the serving variant took over."),
 )
 BY_NAME: Mapping[str, Fact] = {fact.name: fact for fact in FACTS}
@@ -192,7 +203,8 @@ class _Topology(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The names that exist: SLOs, `variants` by model, priority classes (highest first).
+    """The names that exist: SLOs, `variants` by model, priority classes (highest first); `longest` in seconds is
+    the longest window that SLOs keep.
 
     None stands for 'not known here': such names are then not checked.
     """
@@ -200,6 +212,7 @@ class Vocabulary:
     slos: tuple[str, ...] | None = None
     variants: Mapping[str, tuple[str, ...]] | None = field(default=None)
     priorities: tuple[str, ...] | None = None
+    longest: float | None = None
 
     @classmethod
     def of(cls, objectives: Iterable[_Named], topology: _Topology) -> "Vocabulary":
@@ -213,6 +226,12 @@ class Vocabulary:
     def names(self, model: str) -> Names:
         """The names that expressions of a model's policy may use."""
         variants = self.variants.get(model) if self.variants is not None else None
-        known = {Domain.SLO: self.slos, Domain.VARIANT: variants, Domain.PRIORITY: self.priorities}
+        window = (format_duration(self.longest),) if self.longest is not None else None
+        known = {
+            Domain.SLO: self.slos,
+            Domain.VARIANT: variants,
+            Domain.PRIORITY: self.priorities,
+            Domain.WINDOW: window,
+        }
         fixed = {Domain.BREAKER: BREAKER_STATES, Domain.CLOCKS_EVENT: CLOCKS_EVENT_REASONS}
         return {**fixed, **{d: names for d, names in known.items() if names is not None}}

@@ -4,8 +4,8 @@ Samples are taken `window / 30` apart, at least as far as the fact's own span, s
 
 - **Trend**: the median of the slopes between all pairs of samples (Theil 1950, Sen 1968, 'Estimates of the
   regression coefficient based on Kendall's tau'), which holds with up to 29 % of wild samples. It counts only where
-  the Mann-Kendall test (Mann 1945, Kendall 1975) says z ≥ 3, that is once in 740 windows without any trend; else it
-  is 0 and the level the samples' median. No trend is followed further ahead than it was seen to last.
+  the Mann-Kendall test (Mann 1945, Kendall 1975) says |z| ≥ 4, which noise alone does once in 16,000 windows;
+  else it is 0 and the level the samples' median. No trend is followed further ahead than it was seen to last.
 - **Noise**: 1.4826 times the median absolute residual (Rousseeuw & Croux 1993), and never less than what counting
   Poisson arrivals over the fact's span gives, √(rate / span).
 - **Jump**: a reading three times the noise off the line stands out. When two samples in a row do, to the same side,
@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 SPAN = 2.0  # seconds that a reading of a rate covers
 _SAMPLES = 30
 _FEWEST = 8  # for a trend
-_CERTAIN = 3.0  # standard deviations
+_CERTAIN = 4.0  # standard deviations of Kendall's statistic; a straight rise of 30 samples has 7.8
+_OUTSTANDING = 3.0  # times the noise
 _ROBUST = 1.4826  # of a normal distribution: its deviation over its median absolute deviation
 
 
@@ -97,7 +98,7 @@ class Forecast:
         """1 or -1 where a reading stands out above or below, else 0."""
         off = 0.0 if line is None else rate - line.value(now)
         noise = 0.0 if line is None else max(line.noise, math.sqrt(max(rate, 0.0) / SPAN))
-        return (off > _CERTAIN * noise) - (off < -_CERTAIN * noise)
+        return (off > _OUTSTANDING * noise) - (off < -_OUTSTANDING * noise)
 
     def _sample(self, now: float, rate: float, side: int) -> None:
         self._samples.append((now, rate))
@@ -135,7 +136,7 @@ class Forecast:
         """The rate now: the line's, or a reading above it less the noise that it may hold."""
         if self._line is None:
             return math.nan
-        return max(self._line.value(self._now), self.newest - _CERTAIN * self._reading_noise())
+        return max(self._line.value(self._now), self.newest - _OUTSTANDING * self._reading_noise())
 
     def ahead(self, horizon: float) -> float:
         """The most that is expected within `horizon` seconds; a falling trend gives the rate now."""

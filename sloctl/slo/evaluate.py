@@ -54,6 +54,12 @@ class _Group:
     windows: tuple[tuple[AlertWindow, float], ...]  # with their factors
 
 
+def longest_window(objectives: Iterable[Objective], windows: Sequence[AlertWindow]) -> float:
+    """Seconds of the longest window that these SLOs keep: a period, or an alerting window fitted to one."""
+    periods = {objective.period_seconds for objective in objectives}
+    return max([1.0, *periods, *(pair.long for period in periods for pair in for_period(windows, period))])
+
+
 class Evaluator:
     """Holds objectives against their history. Not thread-safe; one tick advances it, then anybody reads.
 
@@ -68,8 +74,7 @@ class Evaluator:
         periods = dict.fromkeys(objective.period_seconds for objective in objectives)
         self._tables = {period: for_period(windows, period) for period in periods}
         self._groups = [self._group(period) for period in self._tables]
-        longs = [pair.long for table in self._tables.values() for pair in table]
-        self.longest = max([1.0, *self._tables, *longs])
+        self.longest = longest_window(objectives, windows)
         self._budgets = np.array([objective.budget for objective in objectives])
         self._history = History(names, self.longest)
         self._views: dict[float, _View] = {}
@@ -108,6 +113,15 @@ class Evaluator:
     def budget_remaining(self, name: str) -> float:
         """Share of the period's error budget that is left; negative when overspent, 1 without events."""
         return 1 - self.burn_rate(name, self.objective(name).period_seconds)
+
+    def time_to_exhaustion(self, name: str, window_seconds: float) -> float:
+        """Seconds until the budget is gone at a window's burn rate: what is left, times the period, over the rate.
+
+        0 where it is gone, and at most the period: an SLO that burns no faster than it may is never exhausted.
+        """
+        period, rate = self.objective(name).period_seconds, self.burn_rate(name, window_seconds)
+        left = max(self.budget_remaining(name), 0.0) * period
+        return min(left / rate, period) if rate > 0 else (period if left > 0 else 0.0)
 
     def alerts(self) -> list[Alert]:
         """Every alerting window of every SLO, firing or not."""

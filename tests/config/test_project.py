@@ -97,6 +97,11 @@ SPOILT = {
     "a version that is not supported": (
         "slo", "openslo/v1", "openslo/v2", 1, 13, Code.UNKNOWN_DOCUMENT, 'apiVersion "openslo/v2"'),
     "a document without a kind": ("slo", "kind: SLO\n", "", 1, 1, Code.UNKNOWN_DOCUMENT, "has no kind"),
+    "a window that no SLO keeps": (
+        "policy", '"5m") > 14.4', '"31d") > 14.4', 9, 39, Code.INVALID_EXPRESSION, "the longest window kept is 30d"),
+    "a zone that there is not": (
+        "policy", 'burn_rate("digits-latency", "5m")', 'time_of_day("Europe/Bonn")', 9, 23,
+        Code.INVALID_EXPRESSION, "is no time zone here"),
     "a model twice": (
         "daemon", "models:", "models:\n- {name: digits, variants: [a]}", 1, 1, Code.INVALID_VALUE, "named twice"),
 }  # fmt: skip

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from sloctl.cli.main import app
+from sloctl.engines.manifest import Accuracy, Manifest, TensorEntry, write_manifest
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,3 +92,38 @@ def test_several_tables_of_windows_are_alternatives_and_each_is_checked(project:
 def test_what_we_ship_is_right() -> None:
     result = run(*ROOT.glob("rules/slo/*.yaml"), *ROOT.glob("rules/policies/*.yaml"))
     assert result.exit_code == 0, result.stdout
+
+
+@pytest.mark.parametrize(("floor", "code"), [(0.9, 0), (0.9999, 1)])
+def test_an_accuracy_floor_is_held_against_the_manifests(tmp_path: Path, floor: float, code: int) -> None:
+    folder = tmp_path / "digits"
+    shutil.copytree(ROOT / "examples" / "digits", folder)
+    daemon, policy = folder / "sloctl.yaml", folder / "policy.yaml"
+    daemon.write_text(daemon.read_text().replace("../../rules", str(ROOT / "rules")))
+    policy.write_text(policy.read_text().replace("accuracyFloor: 0.95", f"accuracyFloor: {floor}"))
+    _manifests(folder / "repository" / "digits", fp32=0.98, int8=0.97)
+    result = run(daemon)
+    assert result.exit_code == code, result.stdout
+    assert ("no variant on the ladder reaches 0.9999; the best has 0.98" in result.stdout) == bool(code)
+    shutil.rmtree(folder / "repository")
+    assert run(daemon).exit_code == 0, "what was not measured cannot be told"
+
+
+def _manifests(folder: Path, **accuracies: float) -> None:
+    for variant, value in accuracies.items():
+        tensor = TensorEntry(name="x", datatype="FP32", shape=[-1, 1])
+        manifest = Manifest(
+            file="model.onnx",
+            sha256="0" * 64,
+            size=1,
+            precision=variant,
+            runtime="onnxruntime",
+            runtime_version="1",
+            inputs=[tensor],
+            outputs=[tensor],
+            max_batch=1,
+            accuracy=Accuracy(value=value, samples=100, data="made up"),
+            unmeasured="made up",
+        )
+        (folder / variant).mkdir(parents=True)
+        write_manifest(folder / variant, manifest)

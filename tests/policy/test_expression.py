@@ -260,6 +260,7 @@ def test_every_fact_can_be_named_and_is_described(fact: object) -> None:
         "window": '"5s"',
         "clocks event reason": '"gpu_idle"',
         "layer": '"conv1"',
+        "time zone": '"UTC"',
     }
     known = BY_NAME[fact.name]  # type: ignore[attr-defined]
     args = ", ".join(literals.get(str(arg), "0.5") for arg in known.args)

@@ -35,6 +35,34 @@ def test_burn_rate_and_budget_are_error_ratio_over_budget(workbook: tuple[AlertW
     assert evaluator.budget_remaining("a") == 0.5
 
 
+@pytest.mark.parametrize(
+    ("good", "left"),
+    [
+        (1000, 30 * DAY),
+        (995, 30 * DAY),  # half the budget in a window without a past: at this rate it lasts for ever
+        (985, 0.0),
+    ],
+)
+def test_a_budget_lasts_at_most_its_period_and_no_time_once_it_is_gone(
+    workbook: tuple[AlertWindow, ...], good: int, left: float
+) -> None:
+    evaluator = Evaluator([objective()], workbook)
+    advance(evaluator, 0, [0], [0])
+    advance(evaluator, 100, [good], [1000])
+    assert evaluator.time_to_exhaustion("a", 3600) == left
+
+
+def test_a_budget_that_burns_ten_times_too_fast_lasts_a_tenth_of_what_is_left(
+    workbook: tuple[AlertWindow, ...],
+) -> None:
+    evaluator = Evaluator([objective()], workbook)
+    advance(evaluator, 0, [0], [0])
+    advance(evaluator, 10 * DAY, [100_000], [100_000])
+    advance(evaluator, 10 * DAY + 600, [100_900], [101_000])  # 10 % bad: a burn rate of 10
+    left = 1 - 100 / 101_000 / 0.01
+    assert evaluator.time_to_exhaustion("a", 300) == pytest.approx(left * 30 * DAY / 10)
+
+
 def test_an_overspent_budget_is_negative(workbook: tuple[AlertWindow, ...]) -> None:
     evaluator = Evaluator([objective()], workbook)
     advance(evaluator, 0, [0], [0])
