@@ -50,6 +50,10 @@ SPOILT = {
         "slo", "Occurrences", "Timeslices", 15, 20, Code.INVALID_VALUE, "'Timeslices' is not supported"),
     "a misspelt choice": (
         "slo", "op: lte", "op: letter", 17, 10, Code.INVALID_VALUE, 'did you mean "lte"?'),
+    "a misspelt choice deep inside": (
+        "daemon", "models:", "telemetry: {gpu: {names: dgcm}}\nmodels:", 5, 26, Code.INVALID_VALUE, '"dcgm"'),
+    "fewer GPUs than none": (
+        "daemon", "models:", "telemetry: {gpu: {expected: -1}}\nmodels:", 5, 29, Code.OUT_OF_RANGE, "expected is -1"),
     "a name with a space": (
         "daemon", "name: digits", "name: di gits", 6, 9, Code.INVALID_VALUE, 'name is "di gits"'),
     "an empty list": ("daemon", "[fp32, int8]", "[]", 7, 13, Code.INVALID_VALUE, "variants is empty"),

@@ -115,6 +115,22 @@ def quiet(name: str, at: str) -> dict[str, Any]:
             [quiet("SloctlGpuMissing", "10m")],
             id="a machine without GPUs misses none",
         ),
+        pytest.param(
+            'sloctl_gpu_xid_last_timestamp_seconds{instance="a", gpu="3", xid="79", kind="critical"}',
+            "_x8 120x80",
+            [
+                quiet("SloctlGpuXid", "1m"),
+                firing("SloctlGpuXid", "5m", instance="a", gpu="3", xid="79", kind="critical"),
+                quiet("SloctlGpuXid", "15m"),
+            ],
+            id="a GPU falls off the bus with an XID",
+        ),
+        pytest.param(
+            'sloctl_gpu_xid_last_timestamp_seconds{instance="a", gpu="3", xid="31", kind="application"}',
+            "120x80",
+            [quiet("SloctlGpuXid", "5m")],
+            id="a program's own fault pages nobody",
+        ),
     ],
 )
 def test_alerts_fire_when_they_should(tmp_path: Path, series: str, values: str, cases: list[dict[str, Any]]) -> None:
