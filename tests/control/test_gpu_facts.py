@@ -26,7 +26,7 @@ GPU = GpuFacts(
 def facts(gpu: GpuFacts | None) -> LiveFacts:
     senses: Any = SimpleNamespace(gpu=gpu, recent=None)
     model = ModelConfig(name="m", variants=["fp32"])
-    return LiveFacts(model, senses, evaluator=None, now=NOW)  # type: ignore[arg-type]  # it is not asked
+    return LiveFacts(model, senses, evaluator=None, now=NOW, wall=0.0)  # type: ignore[arg-type]  # it is not asked
 
 
 @pytest.mark.parametrize(
