@@ -13,15 +13,13 @@ from pathlib import Path
 
 from sloctl.build.recipes import Conversion
 from sloctl.engines.base import EngineError, Tensor
-from sloctl.engines.quantise import Form, Method, quantise
-
-_FORMS: dict[str, Form] = {"int8-cpu": "cpu", "int8": "tensorrt", "fp8": "tensorrt-fp8"}
+from sloctl.engines.quantise import Method, quantise
 
 
 def convert(
     source: Path, target: Path, conversion: Conversion, calibration: Mapping[str, Tensor] | None, method: Method
 ) -> None:
-    """Writes `target`; `calibration` is needed for int8 and fp8. Raises EngineError."""
+    """Writes `target`; `calibration` is needed for int8. Raises EngineError."""
     if conversion == "none":
         shutil.copyfile(source, target)
     elif conversion == "fp16":
@@ -29,7 +27,7 @@ def convert(
     else:
         if calibration is None:
             raise EngineError(f"{source}: there are no samples to calibrate {conversion} with")
-        quantise(source, target, calibration, method=method, form=_FORMS[conversion])
+        quantise(source, target, calibration, method=method, form="cpu" if conversion == "int8-cpu" else "tensorrt")
 
 
 def _to_fp16(source: Path, target: Path) -> None:

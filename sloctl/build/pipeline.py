@@ -198,13 +198,13 @@ class Pipeline:
         return found
 
     def _stand_in_gate(self, precision: Precision) -> Gate | None:
-        """The gate on the same conversion of the model, run by ONNX Runtime as it is written."""
+        """The gate on the same conversion of the model, run by ONNX Runtime."""
         if self.use.standard is None:
             return None
         with beside(self.use.repository / self.use.model / precision) as scratch:
             path = scratch / "stand-in.onnx"
             self._convert(path, stand_in(precision))
-            with closing(OnnxEngine(path, threads=0, max_batch=self.use.hosting.max_batch, as_written=True)) as engine:
+            with closing(OnnxEngine(path, threads=0, max_batch=self.use.hosting.max_batch)) as engine:
                 return self._gate(engine, f"{engine.runtime}, as a stand-in for the plan")
 
     def _record(self, precision: Precision, made: _Made, gate: Gate | None) -> Build:
@@ -218,15 +218,14 @@ class Pipeline:
             seconds=made.seconds,
             calibration=self._calibration(precision),
             gate=gate,
-            warnings=list(self.use.doubts) if precision in ("int8", "fp8") else [],
+            warnings=list(self.use.doubts) if precision == "int8" else [],
         )
 
     def _calibration(self, precision: Precision) -> Calibration | None:
         settings = self.use.settings
-        if precision not in ("int8", "fp8") or settings.calibrate is None:
+        if precision != "int8" or settings.calibrate is None:
             return None
-        method = "distribution" if precision == "fp8" else settings.calibration
-        return Calibration(method=method, samples=self.use.samples, data=Path(settings.calibrate).stem)
+        return Calibration(method=settings.calibration, samples=self.use.samples, data=Path(settings.calibrate).stem)
 
     def _unmeasured(self, precision: Precision, made: _Made, reason: str, build: Build) -> Manifest:
         """The manifest of a plan that no device has run: what is known of it, and nothing else."""

@@ -61,8 +61,8 @@ class BuildSettings(Model):
     def _consistent(self) -> Self:
         if len(set(self.precisions)) != len(self.precisions):
             raise ValueError("a precision is named twice")
-        if {"int8", "fp8"} & set(self.precisions) and not self.calibrate:
-            raise ValueError("int8 and fp8 need samples to calibrate with; give calibrate")
+        if "int8" in self.precisions and not self.calibrate:
+            raise ValueError("int8 needs samples to calibrate with; give calibrate")
         if not self.evaluate and (self.floor is not None or self.max_drop is not None):
             raise ValueError("floor and maxDrop are held against an evaluation set; give evaluate")
         if list(self.sizes) != sorted(self.sizes):

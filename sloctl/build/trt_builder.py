@@ -87,7 +87,7 @@ def inspect(trt: Any) -> dict[str, Any]:
 
 
 def make_logger(trt: Any, lines: Lines) -> Any:
-    """Passes warnings and errors on, and keeps the last error."""
+    """Passes warnings and errors on, and keeps the last: some failures are only warned of."""
 
     class Logger(trt.ILogger):  # type: ignore[misc]  # the module is only known now
         def __init__(self) -> None:
@@ -95,9 +95,8 @@ def make_logger(trt: Any, lines: Lines) -> Any:
             self.reason = "it gives no reason"
 
         def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-                self.reason = message
             if severity not in (trt.ILogger.INFO, trt.ILogger.VERBOSE):
+                self.reason = message
                 lines.send("log", severity=severity.name.lower(), message=message)
 
     return Logger()

@@ -19,14 +19,11 @@ _UNBOUNDED = 1 << 20
 class OnnxEngine:
     """A session on the CPU provider. Layer times come from a helper process, never from this session."""
 
-    def __init__(self, path: Path, *, threads: int = 1, max_batch: int = _UNBOUNDED, as_written: bool = False) -> None:
-        """Loads the file and prepares a session; `as_written` leaves its nodes as they are. Raises EngineError."""
+    def __init__(self, path: Path, *, threads: int = 1, max_batch: int = _UNBOUNDED) -> None:
+        """Loads the file and prepares a session. Raises EngineError."""
         self._path = path
-        settings = options(threads)
-        if as_written:
-            settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            session = ort.InferenceSession(path.read_bytes(), settings, ["CPUExecutionProvider"])
+            session = ort.InferenceSession(path.read_bytes(), options(threads), ["CPUExecutionProvider"])
         except Exception as error:
             raise EngineError(f"{path}: ONNX Runtime cannot load it: {str(error).splitlines()[0]}") from None
         self._run: Callable[..., list[Tensor]] = session.run

@@ -1,7 +1,7 @@
 """Static quantisation with explicit Q/DQ nodes: ranges from calibration samples, in the form that a runtime multiplies.
 
 For a CPU: unsigned activations and signed weights per channel (what VNNI multiplies). For TensorRT: both signed and
-symmetric, bias left in floating point; or FP8 (E4M3) in place of int8.
+symmetric, bias left in floating point.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import numpy as np
 from sloctl.engines.base import EngineError, Tensor
 
 Method = Literal["entropy", "percentile", "max"]
-Form = Literal["cpu", "tensorrt", "tensorrt-fp8"]
+Form = Literal["cpu", "tensorrt"]
 
 _VNNI = {"avx512_vnni", "avx_vnni"}
 _BINS = 2048  # the entropy method's source: Migacz, 8-bit Inference with TensorRT, GTC 2017
@@ -39,8 +39,7 @@ def quantise(
     """Writes a quantised form of an fp32 model; `calibration` holds N rows of each input. Raises EngineError.
 
     `method` says where a range ends: at the largest value seen (max), at the 99.99th percentile, or where the
-    Kullback-Leibler divergence from the unquantised histogram is least (entropy). FP8 has its own rule, by the
-    distribution of weights, and takes none.
+    Kullback-Leibler divergence from the unquantised histogram is least (entropy).
     """
     try:
         import onnxruntime.quantization  # noqa: F401  it needs onnx
@@ -49,14 +48,14 @@ def quantise(
     with tempfile.TemporaryDirectory(prefix="sloctl-quantise-") as scratch, _quiet():
         try:
             ranges = Path(scratch) / "ranges.json"
-            kind = _calibrate(source, Path(scratch), ranges, calibration, "fp8" if form == "tensorrt-fp8" else method)
+            kind = _calibrate(source, Path(scratch), ranges, calibration, method)
             _write(source, target, ranges, kind, form)
         except Exception as error:
             first = next(iter(str(error).splitlines()), type(error).__name__)
             raise EngineError(f"{source}: cannot be quantised: {first}") from error
 
 
-def _calibrate(source: Path, scratch: Path, ranges: Path, calibration: Mapping[str, Tensor], method: str) -> Any:
+def _calibrate(source: Path, scratch: Path, ranges: Path, calibration: Mapping[str, Tensor], method: Method) -> Any:
     """Keeps the ranges of all tensors in a file; returns the quantiser's word for the method."""
     from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator, save_tensors_data
 
@@ -64,7 +63,6 @@ def _calibrate(source: Path, scratch: Path, ranges: Path, calibration: Mapping[s
         "max": (CalibrationMethod.MinMax, {}),
         "entropy": (CalibrationMethod.Entropy, {"num_bins": _BINS, "num_quantized_bins": 128}),
         "percentile": (CalibrationMethod.Percentile, {"num_bins": _BINS, "percentile": _PERCENTILE}),
-        "fp8": (CalibrationMethod.Distribution, {"num_bins": _BINS, "scenario": "same"}),
     }[method]
     calibrator = create_calibrator(
         source, augmented_model_path=str(scratch / "augmented.onnx"), calibrate_method=kind, extra_options=extra
@@ -78,19 +76,18 @@ def _calibrate(source: Path, scratch: Path, ranges: Path, calibration: Mapping[s
 def _write(source: Path, target: Path, ranges: Path, kind: Any, form: Form) -> None:
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    on_gpu = {"QuantizeBias": False, "AddQDQPairToWeight": True}
-    symmetric = {"ActivationSymmetric": True, "WeightSymmetric": True, **on_gpu}
+    symmetric = {"ActivationSymmetric": True, "WeightSymmetric": True}
+    pairs = {"AddQDQPairToWeight": True}  # TensorRT quantises the weights itself
     # Without VNNI the products of two 8-bit pairs are added in 16 bits and saturate, so weights have 7.
     activations, weights, narrow, extra = {
         "cpu": (QuantType.QUInt8, QuantType.QInt8, not has_vnni(), {}),
-        "tensorrt": (QuantType.QInt8, QuantType.QInt8, False, symmetric),
-        "tensorrt-fp8": (QuantType.QFLOAT8E4M3FN, QuantType.QFLOAT8E4M3FN, False, on_gpu),
+        "tensorrt": (QuantType.QInt8, QuantType.QInt8, False, {**symmetric, "QuantizeBias": False, **pairs}),
     }[form]
     quantize_static(
         source,
         target,
         quant_format=QuantFormat.QDQ,
-        per_channel=form != "tensorrt-fp8",
+        per_channel=True,
         activation_type=activations,
         weight_type=weights,
         reduce_range=narrow,
