@@ -48,4 +48,4 @@ tools:
 	@./scripts/tools.sh
 
 clean:
-	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .rtx-builder .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -13,8 +13,9 @@ from sloctl.build.progress import Report
 from sloctl.build.settings import BuildSettings
 from sloctl.build.store import Hosting
 from sloctl.build.traffic import profile_of, read_histogram
-from sloctl.engines.base import Engine, EngineError, Tensor, TensorSpec
+from sloctl.engines.base import EngineError, Tensor, TensorSpec
 from sloctl.engines.loading import load_engine
+from sloctl.engines.manifest import read_manifest
 from sloctl.engines.measure import Evaluation, outputs_of, read_arrays
 from sloctl.engines.onnx import OnnxEngine
 
@@ -89,23 +90,32 @@ class Materials:
         data = Evaluation.read(Path(settings.evaluate))
         return Standard(data, settings.metric, settings.floor, settings.max_drop)
 
+    def reference(self, precision: str, data: Evaluation) -> Reference:
+        """What a precision is compared with: the variant that was named, but for that variant itself the source."""
+        name = self.settings.reference
+        if name is None or name == precision:
+            return self._source_reference(data)
+        folder = self.repository / self.model / name
+        if read_manifest(folder).unmeasured:
+            self.report.say(f"  {name} was never run; the reference is the source model")
+            return self._source_reference(data)
+        if name not in self._references:
+            device = "cpu" if self.target == "onnxruntime" else self.settings.device
+            hosting = self.hosting
+            engine, _ = load_engine(folder, device=device, threads=hosting.threads, max_batch=hosting.max_batch)
+            with closing(engine):
+                self._references[name] = Reference(name, outputs_of(engine, data))
+        return self._references[name]
+
+    def _source_reference(self, data: Evaluation) -> Reference:
+        engine, name = self.source_engine, self.source.name
+        if name not in self._references:
+            self._references[name] = Reference(f"{name} on {engine.runtime}", outputs_of(engine, data))
+        return self._references[name]
+
     @cached_property
-    def reference(self) -> Reference:
-        """The source model on ONNX Runtime, or a variant of the repository."""
-        assert self.standard is not None  # noqa: S101  the gate asks for it
-        name, data = self.settings.reference, self.standard.data
-        if name is None:
-            engine: Engine = self.source_engine
-            return Reference(f"{self.source.name} on {engine.runtime}", outputs_of(engine, data))
-        device = "cpu" if self.target == "onnxruntime" else self.settings.device
-        engine, _ = load_engine(
-            self.repository / self.model / name,
-            device=device,
-            threads=self.settings.threads,
-            max_batch=self.sizes[2],
-        )
-        with closing(engine):
-            return Reference(name, outputs_of(engine, data))
+    def _references(self) -> dict[str, Reference]:
+        return {}
 
     @cached_property
     def calibration(self) -> Mapping[str, Tensor] | None:

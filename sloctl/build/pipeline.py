@@ -162,7 +162,7 @@ class Pipeline:
             gate = self._stand_in_gate(precision)
             return self._unmeasured(precision, made, reason, self._record(precision, made, gate))
         with closing(host(made.path, runtime, self.use.hosting)) as engine:
-            gate = self._gate(engine, engine.runtime)
+            gate = self._gate(precision, engine, engine.runtime)
             measured = _accuracy(gate) if gate else None
             return measure(
                 made.path,
@@ -189,10 +189,12 @@ class Pipeline:
             return f"built for compute capability {made.capability}, and this machine cannot run it: {error}"
         return None if here == made.capability else f"built for compute capability {made.capability}; here is {here}"
 
-    def _gate(self, engine: Engine, ran_on: str) -> Gate | None:
-        if self.use.standard is None:
+    def _gate(self, precision: Precision, engine: Engine, ran_on: str) -> Gate | None:
+        standard = self.use.standard
+        if standard is None:
             return None
-        found = self.use.standard.measure(outputs_of(engine, self.use.standard.data), self.use.reference, ran_on)
+        reference = self.use.reference(precision, standard.data)
+        found = standard.measure(outputs_of(engine, standard.data), reference, ran_on)
         judge(found)
         self.use.report.say(f"  {describe(found)}")
         return found
@@ -205,7 +207,7 @@ class Pipeline:
             path = scratch / "stand-in.onnx"
             self._convert(path, stand_in(precision))
             with closing(OnnxEngine(path, threads=0, max_batch=self.use.hosting.max_batch)) as engine:
-                return self._gate(engine, f"{engine.runtime}, as a stand-in for the plan")
+                return self._gate(precision, engine, f"{engine.runtime}, as a stand-in for the plan")
 
     def _record(self, precision: Precision, made: _Made, gate: Gate | None) -> Build:
         return Build(

@@ -64,15 +64,23 @@ def test_each_way_of_calibrating_builds_a_model_that_agrees(
 
 
 def test_a_variant_can_be_the_reference_and_is_built_first(
-    build: Build, repository: Path, calibration: Path, evaluation: Path
+    build: Build, repository: Path, model: Path, calibration: Path, evaluation: Path
 ):
     data = ("--calibrate", str(calibration), "--evaluate", str(evaluation), "--reference", "fp32")
     result = build(*CPU, "--precisions", "int8,fp32", *data)
-    assert result.exit_code == 1  # the first has nothing to be compared with
-    assert "fp32/manifest.yaml: no such file" in result.stdout
-    assert build(*CPU, "--precisions", "fp32").exit_code == 0
-    assert build(*CPU, "--precisions", "int8", *data).exit_code == 0
-    assert read_manifest(repository / "m" / "int8").build.gate.reference == "fp32"
+    assert result.exit_code == 0, result.output
+    assert result.stdout.index("fp32:") < result.stdout.index("int8:")
+    exact, rough = (read_manifest(repository / "m" / name).build.gate for name in ("fp32", "int8"))
+    assert exact.reference.startswith(f"{model.name} on onnxruntime ")
+    assert rough.reference == "fp32"
+    assert rough.reference_value == exact.value
+
+
+def test_a_reference_that_is_nowhere_fails_with_its_place(build: Build, repository: Path, evaluation: Path):
+    result = build(*CPU, "--precisions", "fp32", "--evaluate", str(evaluation), "--reference", "exact")
+    assert result.exit_code == 1
+    assert "exact/manifest.yaml: no such file" in result.stdout
+    assert _names(repository / "m") == []
 
 
 def test_a_precision_that_a_cpu_has_not_is_told_and_the_others_are_built(build: Build, repository: Path):

@@ -1,3 +1,5 @@
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,20 @@ def test_a_missing_file_and_a_silent_daemon_are_named(tmp_path: Path):
         read_histogram(str(tmp_path / "nowhere"), "m")
     with pytest.raises(EngineError, match=r"127\.0\.0\.1:1/metrics: .*refused"):
         read_histogram("http://127.0.0.1:1/metrics", "m")
+
+
+def test_a_running_daemon_is_asked_over_http():
+    class Daemon(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(METRICS.encode())
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Daemon) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        found = read_histogram(f"http://127.0.0.1:{server.server_port}/metrics", "m")
+        thread.join()
+    assert profile_of(found) == (1, 64, 64)

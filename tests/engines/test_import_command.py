@@ -7,7 +7,7 @@ from typer.testing import CliRunner, Result
 
 from sloctl.cli.main import app
 from sloctl.engines.loading import load_engine, probe
-from sloctl.engines.manifest import read_manifest
+from sloctl.engines.manifest import Build, Manifest, TensorEntry, digest, read_manifest, write_manifest
 
 EVALUATION = np.eye(4, dtype=np.float32)
 
@@ -137,3 +137,26 @@ def test_a_plan_is_imported_with_its_gpu(gpu: SimpleNamespace, repository: Path,
     assert (manifest.file, manifest.runtime, manifest.lean_runtime) == ("model.plan", "tensorrt", more[-1])
     assert (manifest.device_name, manifest.compute_capability, manifest.driver) == ("Fake H1", "9.0", "13.1")
     assert not gpu.cuda.memory
+
+
+def test_a_plan_that_was_built_elsewhere_is_measured_in_place_and_keeps_where_it_came_from(
+    gpu: SimpleNamespace, repository: Path, monkeypatch
+):
+    record = Build(source="m.onnx", source_sha256="0" * 64, builder="tensorrt 10.16.1", method="as it is", seconds=1)
+    folder = repository / "tiny" / "fp16"
+    folder.mkdir(parents=True)
+    plan = folder / "model.plan"
+    plan.write_bytes(b"ftrt" + bytes(90))
+    entry = TensorEntry(name="x", datatype="FP32", shape=[-1, 4])
+    ahead = Manifest(
+        file=plan.name, sha256=digest(plan), size=94, precision="fp16", runtime="tensorrt", runtime_version="10.16.1",
+        inputs=[entry], outputs=[entry], max_batch=8, build=record, unmeasured="there was no GPU",
+    )  # fmt: skip
+    write_manifest(folder, ahead)
+    result = _run(repository, plan, "--device", "cuda:0", "--replace", variant="fp16")
+    assert result.exit_code == 0, result.output
+    manifest = read_manifest(folder)
+    assert manifest.build == record
+    assert manifest.unmeasured is None
+    assert manifest.device_name == "Fake H1"
+    assert manifest.device_memory_bytes > 0
