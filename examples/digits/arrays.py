@@ -1,4 +1,4 @@
-"""The digits as the model takes them, for `sloctl build`: python arrays.py FOLDER writes {calibration,evaluation}.npz."""
+"""Writes the digits as the model takes them: python arrays.py FOLDER makes {calibration,evaluation}.npz there."""
 
 import sys
 from pathlib import Path
