@@ -91,6 +91,19 @@ async def test_what_is_in_flight_during_a_switch_is_answered_by_the_old_variant(
     assert (await waiting).headers["sloctl-variant"] == "int8"
 
 
+async def test_an_engine_that_takes_two_batches_has_two_in_hand_and_no_more(make):
+    bench = make()
+    engine = bench.engines["fp32"]
+    engine.concurrency = 2
+    await bench.load()
+    engine.go.clear()
+    tasks = [asyncio.create_task(bench.infer(*[n] * 8)) for n in range(3)]
+    await until(lambda: len(bench.model._lane.jobs) == 2 and bench.model._batcher.length == 1)
+    engine.go.set()
+    assert [values(response)[0] for response in await asyncio.gather(*tasks)] == [0.0, 2.0, 4.0]
+    assert engine.batches[-3:] == [8, 8, 8]
+
+
 @pytest.mark.parametrize("variant", [-1, 2, 99])
 async def test_a_word_that_names_no_variant_changes_nothing(bench, variant):
     bench.word(variant=variant)
