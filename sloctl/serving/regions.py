@@ -86,6 +86,7 @@ class SystemRegion:
         """Raises RequestError where there is no such object, or it is too small."""
         self.name = name
         self.byte_size = byte_size
+        key = key.removeprefix("/")  # shm_open(3) wants it, others leave it out
         fd = _open(name, key)
         try:
             _check(name, key, os.fstat(fd), offset, byte_size)
@@ -117,7 +118,6 @@ class SystemRegion:
 
 
 def _open(name: str, key: str) -> int:
-    key = key.removeprefix("/")
     if not key or len(os.fsencode(key)) > 255 or key in (".", "..") or "/" in key or "\0" in key:
         raise invalid(f"region {name!r}: key {key!r} is no name of a POSIX shared memory object")
     try:

@@ -132,6 +132,7 @@ async def test_a_name_that_was_given_back_can_name_other_memory(bench, shm):
     ("given", "words"),
     [
         pytest.param({"key": "absent-object"}, "cannot open .*/absent-object: no such file", id="no such object"),
+        pytest.param({"key": "/absent"}, "cannot open .*/dev/shm/absent: no such file", id="none of shm_open's name"),
         pytest.param({"key": "../../etc/passwd"}, "is no name of a POSIX", id="a path"),
         pytest.param({"key": ".."}, "is no name of a POSIX", id="the folder above"),
         pytest.param({"key": ""}, "is no name of a POSIX", id="no key"),
