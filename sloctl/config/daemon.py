@@ -107,12 +107,21 @@ class GpuTelemetryConfig(Model):
     expected: Annotated[int, Field(ge=0)] | None = None
 
 
+class TraceConfig(Model):
+    """Recording of what the policies see, for `sloctl simulate`: a row a second in `<path>/<model>.csv`."""
+
+    path: Annotated[str, Field(min_length=1)]  # a folder
+    max_bytes: Annotated[int, Field(ge=64 * 1024)] = 32 * 1024 * 1024  # of a file, before the next one begins
+    keep: Annotated[int, Field(ge=0, le=100)] = 4  # older files besides
+
+
 class TelemetryConfig(Model):
-    """Where spans and metrics go besides /metrics, and which GPU metrics there are."""
+    """Where spans, metrics and traces go besides /metrics, and which GPU metrics there are."""
 
     otlp_endpoint: str | None = None
     otlp_interval: Annotated[Duration, Field(ge=1)] = 15.0
     gpu: GpuTelemetryConfig = GpuTelemetryConfig()
+    trace: TraceConfig | None = None
 
 
 class DaemonConfig(Model):

@@ -17,6 +17,7 @@ from sloctl.board import Board, Phase
 from sloctl.config.runtime import Runtime
 from sloctl.control.api import Api, read_token
 from sloctl.control.controller import Controller, RequestError, accepted_bundle
+from sloctl.control.recording import Recorder
 from sloctl.control.sensing import Senses
 from sloctl.control.store import Store
 from sloctl.telemetry.logging import configure_from_environment
@@ -56,7 +57,7 @@ def main() -> None:
     senses = Senses(board, runtime.daemon.device, NvmlSource(names=gpu.names, expected=gpu.expected))
     endpoint = runtime.daemon.telemetry.otlp_endpoint
     tracer = DecisionTracer(endpoint)
-    controller = Controller(runtime, bundle, senses, store, trace=tracer.record)
+    controller = Controller(runtime, bundle, senses, store, trace=tracer.record, recorder=_recorder(runtime))
     scheduler = _schedule(controller, runtime)
     controller.tick()  # catches up first: what was saved is older than what was last exported
     scheduler.start()
@@ -66,6 +67,11 @@ def main() -> None:
     controller.save()
     store.close()
     tracer.close()
+
+
+def _recorder(runtime: Runtime) -> Recorder | None:
+    wanted = runtime.daemon.telemetry.trace
+    return Recorder(runtime.path.parent / wanted.path, wanted.max_bytes, wanted.keep) if wanted else None
 
 
 def _schedule(controller: Controller, runtime: Runtime) -> BackgroundScheduler:

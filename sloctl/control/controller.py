@@ -20,6 +20,7 @@ from sloctl.control.deciding import Decider
 from sloctl.control.facts import LiveFacts
 from sloctl.control.health import Health
 from sloctl.control.judging import Judge, Timeline
+from sloctl.control.recording import Recorder
 from sloctl.control.sensing import Senses
 from sloctl.control.store import Store
 from sloctl.policy.document import PLANNER, PolicyDocument
@@ -55,12 +56,14 @@ class Controller:
         clock: Clock = time.monotonic,
         wall: Clock = time.time,
         trace: Callable[[Mapping[str, Any]], None] = lambda _: None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.runtime = runtime
         self.store = store
         self._board: Board = senses.board
         self._senses = senses
         self._clock, self._wall, self._trace = clock, wall, trace
+        self._recorder = recorder
         self._lock = threading.RLock()
         self._started = clock()
         saved = store.state("progress") or {}
@@ -82,6 +85,8 @@ class Controller:
         self._judge.begin(self._senses.recent.newest, now, saved.get("judge"))
         self._judge.evaluator.restore([row for row in self.store.history() if row[0] in self._judge.resumed])
         vocabulary = Vocabulary.of(bundle.objectives, topology)
+        if self._recorder is not None:
+            self._recorder.describe(vocabulary)
         policies = bundle.policies if self.runtime.daemon.control.enabled else ()
         self._decider = Decider(policies, vocabulary, self._board, saved.get("policies") or {})
         # A series that begins with its first decision would hide that decision from increase().
@@ -100,8 +105,11 @@ class Controller:
             overrides = self._overrides()
             for model in self.runtime.daemon.models:
                 facts = LiveFacts(model, self._senses, self._judge.evaluator, now, self._wall())
-                for decision in self._decider.step(now, model.name, facts, overrides.get(model.name, ())):
+                decisions = self._decider.step(now, model.name, facts, overrides.get(model.name, ()))
+                for decision in decisions:
                     self._record(decision)
+                if self._recorder is not None:
+                    self._recorder.record(model.name, now, self._wall(), facts, tuple(decisions))
             if now - self._saved_at >= _SAVE_EVERY:
                 self.save()
             self._ticks[0] += 1

@@ -125,13 +125,13 @@ class _Checker:
             if not 0 <= arg.value <= 1:
                 self._error("a quantile lies between 0 and 1", arg)
         elif domain is Domain.WINDOW:
-            self._window(arg.value, arg)
+            self._window(arg.value, arg, kept=Domain.SLO in fact.args)
         elif domain is Domain.ZONE:
             self._zone(arg.value, arg)
         else:
             self._name(domain, arg.value, arg)
 
-    def _window(self, text: str, arg: Node) -> None:
+    def _window(self, text: str, arg: Node, *, kept: bool) -> None:
         try:
             seconds = parse_duration(text)
         except ValueError as error:
@@ -139,7 +139,7 @@ class _Checker:
             return
         if seconds <= 0:
             self._error("a window is longer than 0", arg)
-        for longest in self._names.get(Domain.WINDOW, ()):
+        for longest in self._names.get(Domain.WINDOW, ()) if kept else ():
             if seconds > parse_duration(longest):
                 self._error(f"no SLO keeps {text}; the longest window kept is {longest}", arg)
 

@@ -18,9 +18,9 @@ from sloctl.policy.decisions import Tick
 from sloctl.policy.delay import late_share
 from sloctl.policy.document import PLANNER, PlannerSpec
 from sloctl.policy.explain import number
-from sloctl.policy.facts import Args, Value
+from sloctl.policy.facts import Value
 from sloctl.policy.forecast import Forecast
-from sloctl.policy.syntax import Call, Literal, unparse
+from sloctl.policy.trace import key_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class Planner:
 
     def _healthy(self, tick: Tick, variant: str) -> bool:
         args = (variant,)
-        value = self.facts[_key("health_ok", args)] = tick.facts.get("health_ok", args)
+        value = self.facts[key_of("health_ok", args)] = tick.facts.get("health_ok", args)
         return value is True
 
     def _option(self, tick: Tick, variant: str, load: float) -> Option:
@@ -135,7 +135,7 @@ class Planner:
         return 1.0 if math.isnan(rows) else rows
 
     def _read(self, tick: Tick, name: str, *args: float | str) -> float:
-        value = self.facts[_key(name, args)] = tick.number(name, *args)
+        value = self.facts[key_of(name, args)] = tick.number(name, *args)
         return value
 
     def _explain(self, load: float, current: Option, found: Option | None, *, up: bool) -> str:
@@ -149,7 +149,3 @@ class Planner:
             return text
         spare = self._spec.margin + self._spec.hysteresis if up else self._spec.margin
         return f"{text}; {found.describe(spare)}"
-
-
-def _key(name: str, args: Args) -> str:
-    return unparse(Call(name, tuple(Literal(arg, 0) for arg in args), 0))

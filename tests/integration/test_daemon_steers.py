@@ -7,6 +7,8 @@ import signal
 import pytest
 from running_daemon import EAGER_POLICY, IDLE_POLICY, MODEL, request, until
 
+from sloctl.policy import trace
+
 pytestmark = pytest.mark.integration
 
 TOKEN = "open-sesame"
@@ -20,7 +22,10 @@ BREAKER = {
 
 @pytest.fixture
 def served(shared):
-    daemon = shared(faultInjection=True, models=[{**MODEL, "profile": {"interval": "1s"}, "breaker": BREAKER}])
+    trace = {"trace": {"path": "traces"}}
+    daemon = shared(
+        faultInjection=True, telemetry=trace, models=[{**MODEL, "profile": {"interval": "1s"}, "breaker": BREAKER}]
+    )
     _take_policy(daemon, IDLE_POLICY)
     return daemon
 
@@ -86,6 +91,20 @@ def test_a_rule_lowers_the_precision_and_no_request_fails(served, load):
     said = served.cli("decisions", "--facts")
     assert (said.returncode, "exact → rough  [busy]" in said.stdout) == (0, True), said.stdout
     assert "offered_rate = " in said.stdout
+
+
+def test_what_the_policies_see_is_recorded_a_row_a_second(served):
+    path = served.config.parent / "traces" / "tiny.csv"
+
+    def rows():
+        return trace.read(path.read_text().splitlines(), 100_000)
+
+    until(lambda: len(rows()[0]) >= 3, 10, "three rows")
+    times, seen = rows()
+    assert 1.5 < times[2] - times[0] < 10
+    assert seen[-1]["variant", ()] in ("exact", "rough")
+    assert seen[-1]["capacity", ("exact",)] > 0
+    assert ("budget_remaining", ("tiny-availability",)) in seen[-1]
 
 
 def test_an_override_holds_until_it_is_cleared_or_expires(served):

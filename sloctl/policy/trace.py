@@ -1,0 +1,134 @@
+"""Traces: a row a second of what a model's policy sees, in CSV. Each column is a fact as an expression would name it.
+
+    at,offered_rate,"offered(""high"")",…,decisions
+    1763690000.25,120.5,24,…,precision:down fp32 → int8 [planner]
+
+`at` is in Unix seconds, `decisions` what was decided since the row before. No data is an empty field.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+
+from sloctl.policy.decisions import Decision
+from sloctl.policy.facts import BY_NAME, FACTS, NAN, Args, Domain, Facts, Type, Value, Vocabulary, fact_key
+from sloctl.policy.syntax import Call, ExpressionError, Literal, unparse
+
+AT, DECISIONS = "at", "decisions"
+_QUANTILES = (0.5, 0.99)
+_MOST_COLUMNS = 512
+
+
+class TraceError(ValueError):
+    """A trace that cannot be read; the message says where and why."""
+
+
+def columns(vocabulary: Vocabulary, model: str) -> tuple[str, ...]:
+    """The facts that a trace of a model holds: all without arguments, and those by class, variant, SLO and quantile.
+
+    Facts by window are left out: whoever reads the trace counts windows anew.
+    """
+    names = vocabulary.names(model)
+    known: dict[Domain, tuple[str | float, ...]] = {
+        domain: names.get(domain, ()) for domain in (Domain.PRIORITY, Domain.VARIANT, Domain.SLO)
+    }
+    known[Domain.QUANTILE] = _QUANTILES
+    found: list[str] = []
+    for fact in FACTS:
+        if not fact.args:
+            found.append(fact.name)
+        elif len(fact.args) == 1 and fact.args[0] in known:
+            found += [key_of(fact.name, (value,)) for value in known[fact.args[0]]]
+    return tuple(found)
+
+
+def key_of(name: str, args: Args) -> str:
+    """A fact as an expression names it, such as `offered("high")`."""
+    return unparse(Call(name, tuple(Literal(arg, 0) for arg in args), 0))
+
+
+def header(facts: Sequence[str]) -> str:
+    """The first line."""
+    return _line([AT, *facts, DECISIONS])
+
+
+def row(at: float, wanted: Sequence[str], facts: Facts, decisions: Iterable[Decision]) -> str:
+    """One line."""
+    values = (facts.get(*fact_key(text)) for text in wanted)
+    taken = "; ".join(f"{d.action} {d.before} → {d.after} [{d.rule}]" for d in decisions)
+    return _line([f"{at:.3f}", *(_text(value) for value in values), taken])
+
+
+def _line(fields: Iterable[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(fields)
+    return line.getvalue()
+
+
+def _text(value: Value) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return value
+    return "" if value != value else f"{value:.6g}"
+
+
+def read(lines: Iterable[str], most: int) -> tuple[list[float], list[dict[tuple[str, Args], Value]]]:
+    """Times and facts of at most `most` rows. Columns that are no facts are passed over. Raises TraceError."""
+    table = csv.reader(lines)
+    try:
+        names = next(table, [])
+        if AT not in names or len(names) > _MOST_COLUMNS:
+            raise TraceError("the first line is no trace's: it names no column `at`")
+        keys = [_fact(name) for name in names]
+        at = names.index(AT)
+        times: list[float] = []
+        rows: list[dict[tuple[str, Args], Value]] = []
+        for fields in table:
+            if len(rows) >= most:
+                raise TraceError(f"more than {most} rows; cut it, or simulate its parts")
+            if len(fields) != len(names):
+                raise TraceError(f"line {table.line_num}: {len(fields)} fields where the first line names {len(names)}")
+            times.append(_number(fields[at], table.line_num))
+            pairs = zip(keys, fields, strict=True)
+            rows.append({key: _value(key[0], text, table.line_num) for key, text in pairs if key is not None})
+    except csv.Error as error:
+        raise TraceError(f"line {table.line_num}: {error}") from None
+    if any(later <= earlier for earlier, later in pairwise(times)):
+        raise TraceError("the times in column `at` do not rise")
+    return times, rows
+
+
+def _fact(name: str) -> tuple[str, Args] | None:
+    try:
+        return fact_key(name)
+    except ExpressionError:
+        return None
+
+
+def _value(fact: str, text: str, line: int) -> Value:
+    kind = BY_NAME[fact].type
+    if text == "":
+        return NAN
+    if kind is Type.BOOL:
+        return text == "true"
+    return text if kind is Type.STRING else _number(text, line)
+
+
+def _number(text: str, line: int) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise TraceError(f"line {line}: {text[:40]!r} is not a number") from None
+
+
+class RecordedFacts:
+    """One row's facts; what it does not hold is NaN."""
+
+    def __init__(self, values: Mapping[tuple[str, Args], Value]) -> None:
+        self._values = values
+
+    def get(self, name: str, args: Args) -> Value:
+        """The value, or NaN."""
+        return self._values.get((name, args), NAN)
