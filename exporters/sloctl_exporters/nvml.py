@@ -124,17 +124,21 @@ class NvmlSource:
         self._shut()
 
     def facts(self, device: str) -> GpuFacts | None:
-        """The values last read of `cuda:N` (as CUDA_VISIBLE_DEVICES counts) or of a UUID; None if it is not there."""
-        gpu = self._find(device)
+        """The values last read of `cuda:N` (as CUDA_VISIBLE_DEVICES counts) or of a UUID; None if it is not there.
+
+        A MIG instance has its own memory; the rest is its parent's.
+        """
+        gpu, instance = self._find(device)
         if gpu is None or gpu.lost:
             return None
+        used, total = (m.INSTANCE_MEMORY_USED, m.INSTANCE_MEMORY_TOTAL) if instance else (m.MEMORY_USED, m.MEMORY_TOTAL)
 
-        def value(metric: Metric) -> float:
-            return gpu.values.get((metric.name, ()), math.nan)
+        def value(metric: Metric, labels: tuple[str, ...] = ()) -> float:
+            return gpu.values.get((metric.name, labels), math.nan)
 
         return GpuFacts(
-            memory_used=value(m.MEMORY_USED),
-            memory_total=value(m.MEMORY_TOTAL),
+            memory_used=value(used, instance),
+            memory_total=value(total, instance),
             temperature=value(m.TEMPERATURE),
             utilization=value(m.UTILIZATION),
             power=value(m.POWER),
@@ -275,13 +279,17 @@ class NvmlSource:
                 found[name].samples.append(((*who, *labels), value))
         return list(found.values())
 
-    def _find(self, device: str) -> Gpu | None:
+    def _find(self, device: str) -> tuple[Gpu | None, tuple[str, ...]]:
+        """The GPU of a device and, for a MIG device, the id of its instance."""
         wanted = _physical(device.removeprefix("cuda:"), self._visible)
         for gpu in self._gpus or ():
             who = gpu.identity
             if str(who.index) == wanted or (wanted.startswith("GPU-") and who.uuid.startswith(wanted)):
-                return gpu
-        return None
+                return gpu, ()
+            for name, labels in gpu.values if wanted.startswith("MIG-") else ():
+                if name == m.INSTANCE_INFO.name and labels[2] == wanted:
+                    return gpu, (labels[0],)
+        return None, ()
 
 
 def _physical(device: str, visible: str | None) -> str:

@@ -8,11 +8,13 @@ import argparse
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from socketserver import ThreadingTCPServer
 from types import FrameType
 from typing import get_args
 
@@ -48,13 +50,19 @@ def process_families() -> list[Family]:
     ]
 
 
-class Server(ThreadingHTTPServer):
-    """Serves /metrics and /health of a ticker. Raises OSError where the address cannot be had."""
+class Server(ThreadingTCPServer):
+    """Serves /metrics and /health of a ticker. Raises OSError where the address cannot be had.
+
+    Not http.server's own, which asks the name service who it is before it listens.
+    """
 
     daemon_threads = True  # a client that does not read must not keep the process from ending
+    allow_reuse_address = True
+    request_queue_size = 64
 
     def __init__(self, address: tuple[str, int], ticker: Ticker) -> None:
         self.ticker = ticker
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Handler)
 
 
@@ -174,8 +182,8 @@ def _serve(server: Server, ticker: Ticker) -> None:
     ticker.start()
     serving = threading.Thread(target=server.serve_forever, name="http")
     serving.start()
-    host, port = server.server_address[:2]
-    log.info("exporting GPU metrics", url=f"http://{host!s}:{port}/metrics")
+    host, port = server.socket.getsockname()[:2]
+    log.info("exporting GPU metrics", url=f"http://{f'[{host}]' if ':' in host else host}:{port}/metrics")
     stopped.wait()
     server.shutdown()
     serving.join()

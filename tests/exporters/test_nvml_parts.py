@@ -343,6 +343,15 @@ def test_an_instance_has_what_is_its_own_and_nothing_of_its_parent(machine: Mach
     assert len([1 for name, _ in found if name == "sloctl_gpu_instance_info"]) == 2
 
 
+def test_policies_see_the_memory_of_the_instance_that_serves(machine: Machine, fake_nvml: ModuleType) -> None:
+    cut(machine, fake_nvml)
+    machine.tick()
+    facts = machine.source.facts("MIG-c")
+    assert facts
+    assert (facts.memory_used, facts.memory_total, facts.temperature) == (3 * MIB, 18000 * MIB, 61)
+    assert machine.source.facts("MIG-x") is None
+
+
 def test_an_instance_that_is_taken_away_leaves_nothing(machine: Machine, fake_nvml: ModuleType) -> None:
     cut(machine, fake_nvml)
     machine.tick()
