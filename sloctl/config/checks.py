@@ -15,8 +15,10 @@ from sloctl.policy import document as policy
 from sloctl.policy.document import PolicyDocument
 from sloctl.policy.facts import Vocabulary
 from sloctl.slo import openslo
-from sloctl.slo.objective import thresholds
+from sloctl.slo.objective import Objective, QueryRatio, QueryShare, thresholds
 from sloctl.slo.openslo import SloDocument
+from sloctl.slo.openslo_library import Library, references
+from sloctl.slo.openslo_model import SliDocument
 from sloctl.slo.windows import AlertWindow, AlertWindows
 
 Accuracies = Mapping[str, Mapping[str, float]]
@@ -35,15 +37,20 @@ class Loaded(Generic[M_co]):
 
 
 def check_slos(
-    slos: Iterable[Loaded[SloDocument]], windows: Sequence[AlertWindow]
+    slos: Iterable[Loaded[SloDocument]], shared: Iterable[Loaded[Any]], windows: Sequence[AlertWindow]
 ) -> tuple[list[Loaded[SloDocument]], list[Problem]]:
-    """The SLOs that are right by themselves, and what is wrong with the others."""
+    """The SLOs that are right, with what they refer to among `shared` in its place; what is wrong with the others."""
+    library = Library({(each.model.kind, each.model.metadata.name): each.model for each in shared if each.whole})
     good, problems = [], []
-    for slo in slos:
-        document = slo.document
+    for written in slos:
+        document = written.document
+        model = library.resolved(written.model)
+        if model is None:  # what is missing is a problem of check_references, or of the document that it is in
+            continue
+        slo = Loaded(model, document, written.whole)
         found = [
             document.problem(loc, Code.INVALID_SLO, *parted(message))
-            for loc, message in openslo.check(slo.model, windows)
+            for loc, message in openslo.check(slo.model, windows, whole=slo.whole)
             if slo.whole or loc in document.spots  # nothing about what was left out
         ]
         problems += found
@@ -51,10 +58,53 @@ def check_slos(
     return good, problems
 
 
+def check_indicators(shared: Iterable[Loaded[Any]]) -> Iterator[Problem]:
+    """What is wrong with indicators that stand on their own."""
+    for each in shared:
+        if isinstance(each.model, SliDocument) and each.whole:
+            for loc, message in openslo.check_indicator(each.model.spec):
+                yield each.document.problem(loc, Code.INVALID_SLO, *parted(message))
+
+
+def check_references(documents: Sequence[Document]) -> Iterator[Problem]:
+    """Names in OpenSLO documents that no document has; services, where there is a document of any."""
+    named: dict[str, list[str]] = {}
+    for document in documents:
+        if isinstance(name := _at(document.value, "metadata", "name"), str):
+            named.setdefault(str(_at(document.value, "kind")), []).append(name)
+    for document in documents:
+        found = list(references(document.value))
+        service = _at(document.value, "spec", "service")
+        if "Service" in named and _at(document.value, "kind") == "SLO" and isinstance(service, str):
+            found.append((("spec", "service"), "Service", service))
+        for loc, kind, name in found:
+            known = named.get(kind, [])
+            if name not in known:
+                message = f'there is no {kind} "{name}"{suggestion(name, known)}'
+                expected = f"one of {', '.join(known)}" if known else f"a document of kind {kind} among the files"
+                yield document.problem(loc, Code.UNKNOWN_REFERENCE, message, expected)
+
+
+def _at(value: Any, *path: str) -> Any:
+    for step in path:
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+def check_sources(slos: Iterable[tuple[Document, Sequence[Objective]]]) -> Iterator[Problem]:
+    """SLOs over the queries of a Prometheus, which a daemon cannot judge."""
+    for document, objectives in slos:
+        if any(isinstance(objective.indicator, QueryRatio | QueryShare) for objective in objectives):
+            message = "the daemon asks no Prometheus: this SLO is for `sloctl rules` only"
+            expected = "an indicator of sloctl's own metrics, or the file left out of the daemon's slos"
+            yield document.problem((), Code.PROMETHEUS_SOURCE, message, expected)
+
+
 def check_names(
     slos: Sequence[Loaded[SloDocument]],
     policies: Sequence[Loaded[PolicyDocument]],
     tables: Sequence[Loaded[AlertWindows]],
+    shared: Sequence[Loaded[Any]],
 ) -> Iterator[Problem]:
     """Two of one name, two policies for a model, two tables of windows; each names the place of the first."""
     names = [(slo.document, name) for slo in slos for name in openslo.names(slo.model)]
@@ -63,6 +113,9 @@ def check_names(
     yield from _repeated(names, ("metadata", "name"), Code.DUPLICATE_NAME, "a policy is named {!r} twice")
     names = [(each.document, each.model.spec.model) for each in policies]
     yield from _repeated(names, ("spec", "model"), Code.SECOND_POLICY, "a second policy for model {!r}")
+    for kind in dict.fromkeys(each.model.kind for each in shared):
+        names = [(each.document, each.model.metadata.name) for each in shared if each.model.kind == kind]
+        yield from _repeated(names, ("metadata", "name"), Code.DUPLICATE_NAME, f"{kind} {{!r}} is there twice")
     names = [(table.document, "AlertWindows") for table in tables]
     yield from _repeated(names, ("kind",), Code.DUPLICATE_NAME, "a second document of kind {}")
 

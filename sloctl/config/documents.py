@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from sloctl.config.base import Model
-from sloctl.config.checks import Accuracies, Loaded, check_labels, check_names, check_policies, check_slos
+from sloctl.config.checks import (
+    Accuracies,
+    Loaded,
+    check_indicators,
+    check_labels,
+    check_names,
+    check_policies,
+    check_references,
+    check_slos,
+    check_sources,
+)
 from sloctl.config.daemon import DaemonConfig
 from sloctl.config.messages import salvaged, suggestion, validated
 from sloctl.config.problems import Code, Problem, arranged, require
@@ -18,12 +28,30 @@ from sloctl.policy.document import PolicyDocument
 from sloctl.slo.evaluate import longest_window
 from sloctl.slo.objective import Objective
 from sloctl.slo.openslo import SloDocument, objectives
+from sloctl.slo.openslo_alerting import (
+    AlertConditionDocument,
+    AlertPolicyDocument,
+    AlertTargetDocument,
+    DataSourceDocument,
+    ServiceDocument,
+)
+from sloctl.slo.openslo_model import SliDocument
 from sloctl.slo.windows import AlertWindow, AlertWindows
 
 DAEMON = ("sloctl/v1", "Daemon")
 WINDOWS = ("sloctl/v1", "AlertWindows")
+OPENSLO = "openslo/v1"
+SHARED: Mapping[tuple[str, str], type[Model]] = {
+    (OPENSLO, "SLI"): SliDocument,
+    (OPENSLO, "Service"): ServiceDocument,
+    (OPENSLO, "DataSource"): DataSourceDocument,
+    (OPENSLO, "AlertPolicy"): AlertPolicyDocument,
+    (OPENSLO, "AlertCondition"): AlertConditionDocument,
+    (OPENSLO, "AlertNotificationTarget"): AlertTargetDocument,
+}
 KINDS: Mapping[tuple[str, str], type[Model]] = {
-    ("openslo/v1", "SLO"): SloDocument,
+    (OPENSLO, "SLO"): SloDocument,
+    **SHARED,
     ("sloctl/v1", "Policy"): PolicyDocument,
     WINDOWS: AlertWindows,
     DAEMON: DaemonConfig,
@@ -105,20 +133,25 @@ def bundle_of(files: Files, daemon: DaemonConfig | None = None, accuracies: Accu
     sorter = _Sorter(files.documents)
     tables = sorter.whole(AlertWindows)
     windows = tables[0].model.windows() if tables else _default_windows()
-    slos, wrong = check_slos(sorter.any(SloDocument), windows)
+    shared = [loaded for model in SHARED.values() for loaded in sorter.any(model)]
+    slos, wrong = check_slos(sorter.any(SloDocument), shared, windows)
     policies = sorter.any(PolicyDocument)
     written = [document for document in files.documents if KINDS.get(kind_of(document)) is SloDocument]
     names = _slo_names(files, slos, written, daemon)
     # What a bad SLO would keep cannot be told, and its own problem comes first.
     kept = [objective for slo in slos for objective in objectives(slo.model)]
     longest = longest_window(kept, windows) if names is not None and len(slos) == len(written) else None
+    open_slo = [document for document in files.documents if kind_of(document)[0] == OPENSLO]
     problems = [
         *files.problems,
         *sorter.problems,
         *wrong,
         *_misplaced(files.documents),
-        *check_names(sorter.any(SloDocument), policies, sorter.any(AlertWindows)),
-        *(check_labels(written, daemon) if daemon else ()),
+        *check_indicators(shared),
+        *check_references(open_slo),
+        *check_names(sorter.any(SloDocument), policies, sorter.any(AlertWindows), shared),
+        *(check_labels(open_slo, daemon) if daemon else ()),
+        *(check_sources((slo.document, objectives(slo.model)) for slo in slos) if daemon else ()),
         *check_policies(policies, names, daemon, longest, accuracies),
     ]
     whole = tuple(sorter.whole(PolicyDocument))

@@ -40,6 +40,8 @@ class Code(StrEnum):
     UNKNOWN_MODEL = "unknown-model"
     UNKNOWN_VARIANT = "unknown-variant"
     UNKNOWN_PRIORITY = "unknown-priority"
+    UNKNOWN_REFERENCE = "unknown-reference"
+    PROMETHEUS_SOURCE = "prometheus-source"
     SECOND_POLICY = "second-policy"
     INVALID_SLO = "invalid-slo"
     INVALID_LADDER = "invalid-ladder"

@@ -178,7 +178,6 @@ class Controller:
             senses=self._senses,
             health=self._senses.look_at_health(now),
             evaluator=self._judge.evaluator,
-            judge=self._judge,
             facts=facts,
             rules=self._decider.active_rules(),
             decided=self._decided,

@@ -7,14 +7,16 @@ from numpy.typing import NDArray
 
 from sloctl.board import Snapshot, Topology
 from sloctl.board.layout import bounds_of, labelsets
-from sloctl.slo.objective import Objective, Ratio, Selector, Threshold
+from sloctl.slo.objective import COUNT_PARTS, SHARE_PARTS, Objective, Ratio, Raw, Selector, Threshold
 from sloctl.telemetry.catalogue import Kind, Metric, Plane, find
 
 Count = Callable[[Snapshot], tuple[int, int]]
 """Reads (good, total), cumulative since the board began."""
 
-Gauges = Callable[[], Mapping[tuple[str, tuple[str, ...]], float]]
+Values = Mapping[tuple[str, tuple[str, ...]], float]
 """Values of the control plane's own gauges by metric name and labels."""
+
+Gauges = Callable[[], Values]
 
 
 class Indicators:
@@ -25,7 +27,7 @@ class Indicators:
         self._topology = topology
         self._gauges = gauges
         self._counts = [self._compile(objective) for objective in objectives]
-        self._samplers = [s for s in self._counts if isinstance(s, _GaugeSampler)]
+        self._samplers = [s for s in self._counts if isinstance(s, _Sampler)]
         self._sampled = float("-inf")
 
     def read(self, snapshot: Snapshot, now: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -42,11 +44,42 @@ class Indicators:
     def _compile(self, objective: Objective) -> Count:
         indicator = objective.indicator
         if isinstance(indicator, Ratio):
-            return self._ratio(indicator)
+            return self._sampled_ratio(indicator) if indicator.sampled else self._ratio(indicator)
+        if isinstance(indicator, Raw):
+            return _Sampler(_share(indicator, self._readings(indicator.selector)))
+        if not isinstance(indicator, Threshold):
+            raise TypeError(f"SLO {objective.name!r} is over the queries of a Prometheus")  # the checks refuse it
         metric = _metric(indicator.selector)
         if metric.kind is Kind.HISTOGRAM:
             return self._threshold(indicator, metric)
-        return _GaugeSampler(indicator, metric, self._series(indicator.selector, metric))
+        return _Sampler(_kept(indicator, self._readings(indicator.selector)))
+
+    def _sampled_ratio(self, ratio: Ratio) -> "_Sampler":
+        total, part = self._readings(ratio.total), self._readings(ratio.good or ratio.bad or ratio.total)
+
+        def sample(snapshot: Snapshot, gauges: Values) -> tuple[int, int]:
+            valid, some = (round(sum(read(snapshot, gauges)) * COUNT_PARTS) for read in (total, part))
+            return (some if ratio.good is not None else valid - some), valid
+
+        return _Sampler(sample)
+
+    def _readings(self, selector: Selector) -> "_Read":
+        """Reads the values of a gauge's selected series; NaN is none."""
+        metric = _metric(selector)
+        series = self._series(selector, metric)
+
+        def read(snapshot: Snapshot, gauges: Values) -> list[float]:
+            if metric.plane is Plane.DATA:
+                found = [snapshot.scalar(metric, *labels) for labels in series]
+            else:
+                found = [
+                    value
+                    for (name, labels), value in gauges.items()
+                    if name == metric.name and _selects(selector, metric, labels)
+                ]
+            return [value for value in found if value == value]
+
+        return read
 
     def _ratio(self, ratio: Ratio) -> Count:
         total = self._sum(ratio.total)
@@ -96,35 +129,48 @@ class Indicators:
         ]
 
 
-class _GaugeSampler:
-    """Counts samples of a gauge: good while every selected series keeps the threshold."""
+_Read = Callable[[Snapshot, Values], list[float]]
+_Sample = Callable[[Snapshot, Values], tuple[int, int]]
 
-    def __init__(self, indicator: Threshold, metric: Metric, series: list[tuple[str, ...]]) -> None:
-        self._indicator = indicator
-        self._metric = metric
-        self._series = series
+
+class _Sampler:
+    """Adds up samples of gauges: the good and the total that each is worth."""
+
+    def __init__(self, worth: _Sample) -> None:
+        self._worth = worth
         self._good = self._total = 0
 
     def __call__(self, _: Snapshot) -> tuple[int, int]:
         return self._good, self._total
 
-    def sample(self, snapshot: Snapshot, gauges: Mapping[tuple[str, tuple[str, ...]], float]) -> None:
-        """Takes one sample; no value, no event."""
-        values = self._values(snapshot, gauges)
-        if values:
-            self._total += 1
-            self._good += all(_holds(self._indicator.op, value, self._indicator.value) for value in values)
+    def sample(self, snapshot: Snapshot, gauges: Values) -> None:
+        """Takes one sample."""
+        good, total = self._worth(snapshot, gauges)
+        self._good += good
+        self._total += total
 
-    def _values(self, snapshot: Snapshot, gauges: Mapping[tuple[str, tuple[str, ...]], float]) -> list[float]:
-        if self._metric.plane is Plane.DATA:
-            found = [snapshot.scalar(self._metric, *labels) for labels in self._series]
-        else:
-            found = [
-                value
-                for (name, labels), value in gauges.items()
-                if name == self._metric.name and _selects(self._indicator.selector, self._metric, labels)
-            ]
-        return [value for value in found if value == value]  # NaN is no reading
+
+def _kept(indicator: Threshold, read: _Read) -> _Sample:
+    """An event a sample, good while every selected series keeps the threshold; no value, no event."""
+
+    def sample(snapshot: Snapshot, gauges: Values) -> tuple[int, int]:
+        values = read(snapshot, gauges)
+        return int(bool(values) and all(_holds(indicator.op, v, indicator.value) for v in values)), int(bool(values))
+
+    return sample
+
+
+def _share(indicator: Raw, read: _Read) -> _Sample:
+    """An event a sample, good by the mean of the selected series."""
+
+    def sample(snapshot: Snapshot, gauges: Values) -> tuple[int, int]:
+        values = read(snapshot, gauges)
+        if not values:
+            return 0, 0
+        part = round(min(max(sum(values) / len(values), 0.0), 1.0) * SHARE_PARTS)
+        return (SHARE_PARTS - part if indicator.failure else part), SHARE_PARTS
+
+    return sample
 
 
 def _selects(selector: Selector, metric: Metric, labels: tuple[str, ...]) -> bool:

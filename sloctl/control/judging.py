@@ -34,7 +34,7 @@ class Judge:
         self._board = board
         self._indicators = Indicators(objectives, board.topology, gauges)
         self._names = [objective.name for objective in objectives]
-        self._definitions = [repr(objective.indicator) for objective in objectives]
+        self._definitions = [objective.definition for objective in objectives]
         self._seen: tuple[Counts, Counts] | None = None
         self.resumed: set[str] = set()  # SLOs whose history goes on; one that counts something else begins anew
         size = len(objectives)
@@ -66,11 +66,6 @@ class Judge:
                 # Another board began at zero after the last save, so all that is on it is new.
                 seen = was["seen"][side] if same_board else 0
                 self._seen[side][index] = min(seen, self._seen[side][index])
-
-    def counted(self, name: str) -> tuple[int, int]:
-        """Good and valid events of an SLO since its history began."""
-        index = self._names.index(name)
-        return int(self._counted[0][index]), int(self._counted[1][index])
 
     def saved(self) -> dict[str, Any]:
         """What `begin` takes up again."""

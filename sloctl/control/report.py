@@ -10,7 +10,6 @@ from sloctl.board import Board
 from sloctl.config.base import format_duration
 from sloctl.control.facts import LiveFacts
 from sloctl.control.health import Health
-from sloctl.control.judging import Judge
 from sloctl.control.layers import drift_samples
 from sloctl.control.sensing import Senses
 from sloctl.slo.evaluate import Evaluator
@@ -28,7 +27,6 @@ class Sources:
     senses: Senses
     health: Health
     evaluator: Evaluator
-    judge: Judge
     facts: Mapping[str, LiveFacts]
     rules: Sequence[tuple[str, str, bool]]
     decided: Mapping[tuple[str, str, str], int]
@@ -137,6 +135,7 @@ def _slo(s: Sources, index: int) -> dict[str, Any]:
         "service": objective.service,
         "target": objective.target,
         "periodSeconds": objective.period_seconds,
+        "periodBegan": iso(began) if (began := s.evaluator.period_began(name)) is not None else None,
         "budgetRemaining": s.evaluator.budget_remaining(name),
         "burnRates": {format_duration(w): s.evaluator.burn_rate(name, w) for w in windows},
         "errorRatios": {format_duration(w): s.evaluator.error_ratio(name, w) for w in windows},
@@ -261,7 +260,7 @@ def _slo_families(s: Sources) -> list[Family]:
 
     for objective in s.evaluator.objectives:
         name = objective.name
-        good, total = s.judge.counted(name)
+        good, total = s.evaluator.counted(name)
         add(c.SLO_OBJECTIVE, (name,), objective.target)
         add(c.SLO_GOOD, (name,), good)
         add(c.SLO_EVENTS, (name,), total)

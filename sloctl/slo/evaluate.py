@@ -9,23 +9,26 @@ An alert fires while the burn rates over its long and its short window are both 
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sloctl.slo.alarms import alarms_of, lengths_of
 from sloctl.slo.history import History, Row
 from sloctl.slo.objective import Objective
+from sloctl.slo.periods import PERIOD, Periods
 from sloctl.slo.rings import Counts
-from sloctl.slo.windows import AlertWindow, for_period
+from sloctl.slo.slices import SLICE, Slicer
+from sloctl.slo.windows import Alarm, AlertWindow
 
 Ratios = NDArray[np.float64]
 
 
 class Alert(NamedTuple):
-    """State of one alerting window of one SLO; `factor` is what both burn rates must exceed."""
+    """State of one alert of one SLO; `factor` is what both burn rates must exceed, `window` the alert's name."""
 
     slo: str
     severity: str
@@ -48,16 +51,16 @@ class _View:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """SLOs of one period, by column, with the alerting windows for it."""
+    """SLOs with the same alerts, by column."""
 
     columns: tuple[int, ...]
-    windows: tuple[tuple[AlertWindow, float], ...]  # with their factors
+    alarms: tuple[Alarm, ...]
 
 
 def longest_window(objectives: Iterable[Objective], windows: Sequence[AlertWindow]) -> float:
     """Seconds of the longest window that these SLOs keep: a period, or an alerting window fitted to one."""
-    periods = {objective.period_seconds for objective in objectives}
-    return max([1.0, *periods, *(pair.long for period in periods for pair in for_period(windows, period))])
+    lengths = [window for o in objectives for window in lengths_of(o, alarms_of(o, windows))]
+    return max([1.0, *lengths])
 
 
 class Evaluator:
@@ -71,27 +74,50 @@ class Evaluator:
         names = [objective.name for objective in objectives]
         if len(set(names)) != len(names):
             raise ValueError("two SLOs have the same name")
-        periods = dict.fromkeys(objective.period_seconds for objective in objectives)
-        self._tables = {period: for_period(windows, period) for period in periods}
-        self._groups = [self._group(period) for period in self._tables]
+        self._alarms = [alarms_of(objective, windows) for objective in objectives]
+        self._groups = [
+            _Group(tuple(i for i, own in enumerate(self._alarms) if own == alarms), alarms)
+            for alarms in dict.fromkeys(self._alarms)
+        ]
         self.longest = longest_window(objectives, windows)
         self._budgets = np.array([objective.budget for objective in objectives])
         self._history = History(names, self.longest)
+        self._slicer = Slicer(objectives)
+        self._periods = Periods(objectives)
+        self._since: dict[tuple[int, str], float] = {}  # when an alarm that has to hold for a while began to
         self._views: dict[float, _View] = {}
-
-    def _group(self, period: float) -> _Group:
-        columns = (i for i, o in enumerate(self.objectives) if o.period_seconds == period)
-        return _Group(tuple(columns), tuple((pair, pair.factor(period)) for pair in self._tables[period]))
 
     def advance(self, now: float, good: Counts, total: Counts) -> None:
         """Takes the cumulative counts `[SLOs]` at `now`, in the order of the objectives (see `History`)."""
+        first, before = self._history.now == -math.inf, self._history.counts
+        good, total = self._slicer.advance(now, good, total, before)
         self._history.advance(now, good, total)
+        now = self._history.now
+        self._periods.advance(now, self._history.counts if first else before)
         self._views.clear()
+        self._hold(now)
+
+    def _hold(self, now: float) -> None:
+        for group in self._groups:
+            for alarm in group.alarms:
+                if alarm.after:
+                    for column, _, _, exceeded in self._states(group, alarm):
+                        key = (column, alarm.name)
+                        if exceeded:
+                            self._since.setdefault(key, now)
+                        else:
+                            self._since.pop(key, None)
+
+    def _states(self, group: _Group, alarm: Alarm) -> Iterator[tuple[int, float, float, bool]]:
+        """Column, both burn rates, and whether both exceed the factor, for each SLO of a group."""
+        long, short = self._view(alarm.long).burn.tolist(), self._view(alarm.short).burn.tolist()
+        for i in group.columns:
+            yield i, long[i], short[i], alarm.exceeded(long[i]) and alarm.exceeded(short[i])
 
     def window_lengths(self, name: str) -> tuple[float, ...]:
         """The windows of an SLO worth showing, in seconds, ascending: those of its alerts, and its period."""
-        period = self.objective(name).period_seconds
-        return tuple(sorted({period, *(w for p in self._tables[period] for w in (p.long, p.short))}))
+        column = self._history.columns[name]
+        return lengths_of(self.objectives[column], self._alarms[column])
 
     def burn_rate(self, name: str, window_seconds: float) -> float:
         """How many times faster than sustainable the budget burned over a window."""
@@ -101,18 +127,40 @@ class Evaluator:
         """Share of bad events in a window; 0 without events."""
         return float(self._view(window_seconds).ratio[self._history.columns[name]])
 
-    def events(self, name: str, window_seconds: float) -> tuple[int, int]:
-        """Good and total events in a window."""
+    def events(self, name: str, window_seconds: float) -> tuple[float, float]:
+        """Good and total events in a window; of shares of events, such as slices by their ratio, as many."""
         view, column = self._view(window_seconds), self._history.columns[name]
-        return int(view.good[column]), int(view.total[column])
+        unit = self.objectives[column].unit
+        return _events(int(view.good[column]), unit), _events(int(view.total[column]), unit)
 
     def has_data(self, name: str, window_seconds: float) -> bool:
         """Whether a window holds any event."""
         return self.events(name, window_seconds)[1] > 0
 
     def budget_remaining(self, name: str) -> float:
-        """Share of the period's error budget that is left; negative when overspent, 1 without events."""
-        return 1 - self.burn_rate(name, self.objective(name).period_seconds)
+        """Share of the period's error budget that is left; negative when overspent, 1 without events.
+
+        Of a calendar period it is that of the events so far.
+        """
+        column = self._history.columns[name]
+        objective = self.objectives[column]
+        if objective.calendar is None:
+            return 1 - self.burn_rate(name, objective.period_seconds)
+        if self._periods.began(column) is None:
+            return 1.0
+        good, total = self._periods.since(column, self._history.counts)
+        return 1 - ((total - good) / total if total else 0.0) / objective.budget
+
+    def period_began(self, name: str) -> float | None:
+        """Unix time at which an SLO's calendar period began; None for one that rolls, or before the first tick."""
+        return self._periods.began(self._history.columns[name])
+
+    def counted(self, name: str) -> tuple[float, float]:
+        """Good and total events of an SLO since its history began."""
+        column = self._history.columns[name]
+        unit = self.objectives[column].unit
+        good, total = self._history.counts[:, column].tolist()
+        return _events(good, unit), _events(total, unit)
 
     def time_to_exhaustion(self, name: str, window_seconds: float) -> float:
         """Seconds until the budget is gone at a window's burn rate: what is left, times the period, over the rate.
@@ -124,33 +172,33 @@ class Evaluator:
         return min(left / rate, period) if rate > 0 else (period if left > 0 else 0.0)
 
     def alerts(self) -> list[Alert]:
-        """Every alerting window of every SLO, firing or not."""
+        """Every alert of every SLO, firing or not."""
         found = []
-        names = self._history.names
+        names, now = self._history.names, self._history.now
         for group in self._groups:
-            for pair, factor in group.windows:
-                long, short = self._view(pair.long).burn.tolist(), self._view(pair.short).burn.tolist()
-                found += [
-                    Alert(
-                        names[i],
-                        pair.severity,
-                        pair.name,
-                        long[i],
-                        short[i],
-                        long[i] > factor and short[i] > factor,
-                        factor,
+            for alarm in group.alarms:
+                for i, long, short, exceeded in self._states(group, alarm):
+                    held = not alarm.after or now - self._since.get((i, alarm.name), now) >= alarm.after
+                    found.append(
+                        Alert(names[i], alarm.severity, alarm.name, long, short, exceeded and held, alarm.factor)
                     )
-                    for i in group.columns
-                ]
         return found
 
     def unsaved(self) -> tuple[list[Row], dict[int, int]]:
         """What to keep for `restore` since the last call, and for each ring the oldest slot still needed."""
-        return self._history.unsaved(), self._history.oldest()
+        slices, periods = self._slicer.unsaved(), self._periods.unsaved()
+        oldest = self._history.oldest()
+        for ring, rows in ((SLICE, slices), (PERIOD, periods)):
+            if rows:
+                oldest[ring] = min(row[2] for row in rows)
+        return [*self._history.unsaved(), *slices, *periods], oldest
 
     def restore(self, rows: Iterable[Row], now: float = math.inf) -> None:
         """Takes over kept rows after a restart, before the first `advance` (see `History.restore`)."""
-        self._history.restore(rows, now)
+        rows = list(rows)
+        self._history.restore((row for row in rows if row[1] >= 0), now)
+        self._slicer.restore(rows)
+        self._periods.restore(rows)
 
     def objective(self, name: str) -> Objective:
         """The objective of that name."""
@@ -163,3 +211,7 @@ class Evaluator:
             ratio = np.divide(total - good, total, out=np.zeros(len(total)), where=total > 0)
             view = self._views[seconds] = _View(good, total, ratio, ratio / self._budgets)
         return view
+
+
+def _events(count: int, unit: int) -> float:
+    return count if unit == 1 else count / unit

@@ -5,9 +5,15 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
+from sloctl.slo.calendars import Calendar
+from sloctl.slo.windows import Alarm
 from sloctl.telemetry.catalogue import Kind, find
 
 Op = Literal["lte", "lt", "gte", "gt"]
+
+SHARE_PARTS = 10**9  # of a sampled share: 64 bits hold 290 years of seconds
+COUNT_PARTS = 10**6  # of a sampled count: as long for counts of some thousands
+SLICE_PARTS = 10**12  # of a time slice: 64 bits hold 17 years of minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +39,72 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """Good (or total less bad) over total, all counters. Exactly one of `good` and `bad`, else ValueError."""
+    """Good (or total less bad) over total. Exactly one of `good` and `bad`, else ValueError.
+
+    All are counters; or, where `sampled`, gauges that count something at a moment, whose values once a second
+    are added up.
+    """
 
     total: Selector
     good: Selector | None = None
     bad: Selector | None = None
+    sampled: bool = False
 
     def __post_init__(self) -> None:
         if (self.good is None) == (self.bad is None):
             raise ValueError("a ratio needs either good or bad, and not both")
 
 
-Indicator = Threshold | Ratio
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A gauge that is the share of good (or, with `failure`, of bad) already: averaged over one sample a second."""
+
+    selector: Selector
+    failure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QueryRatio:
+    """Good (or total less bad) over total by PromQL, `{{.window}}` standing for the range. For rules only.
+
+    Exactly one of `good` and `bad`.
+    """
+
+    total: str
+    good: str | None = None
+    bad: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueryShare:
+    """The share of good (or, with `failure`, of bad) by PromQL, likewise; its events cannot be counted."""
+
+    query: str
+    failure: bool = False
+
+
+Indicator = Threshold | Ratio | Raw | QueryRatio | QueryShare
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """Time slices of whole seconds as the events of an SLO.
+
+    With a `target` a slice is good or bad: good when at least that share of its events was. Without one each
+    counts by its own share, so that all weigh the same. A slice without events is no event.
+    """
+
+    seconds: int
+    target: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """One target over one indicator: the share of good events, in (0, 1), over a rolling period."""
+    """One target over one indicator: the share of good events, in (0, 1), over a period.
+
+    The period rolls over `period_seconds`, or is that of a `calendar` (then `period_seconds` is its nominal
+    length). With `alarms` an SLO has these alerts in place of the table's.
+    """
 
     name: str
     service: str
@@ -59,6 +114,23 @@ class Objective:
     period_seconds: float
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    calendar: Calendar | None = None
+    slices: Slices | None = None
+    alarms: tuple[Alarm, ...] | None = None
+
+    @property
+    def unit(self) -> int:
+        """How many counts make one event: shares of an event are counted in whole parts of it."""
+        if self.slices is not None:
+            return 1 if self.slices.target is not None else SLICE_PARTS
+        if isinstance(self.indicator, Raw):
+            return SHARE_PARTS
+        return COUNT_PARTS if isinstance(self.indicator, Ratio) and self.indicator.sampled else 1
+
+    @property
+    def definition(self) -> str:
+        """What is counted, as text; a history goes on only while this stays the same."""
+        return repr(self.indicator) if self.slices is None else repr((self.indicator, self.slices))
 
     @property
     def budget(self) -> float:

@@ -4,9 +4,30 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
-from sloctl.slo.objective import Indicator, Objective, Ratio, Selector, Threshold, thresholds
-from sloctl.slo.openslo_model import Metric, MetricSpec, RatioMetric, SloDocument, SloObjective
-from sloctl.slo.windows import AlertWindow, for_period
+from sloctl.slo.alarms import alarms_of
+from sloctl.slo.objective import (
+    Indicator,
+    Objective,
+    QueryRatio,
+    QueryShare,
+    Ratio,
+    Raw,
+    Selector,
+    Slices,
+    Threshold,
+    thresholds,
+)
+from sloctl.slo.openslo_model import (
+    IndicatorSpec,
+    Metric,
+    MetricSpec,
+    PolicyItem,
+    RatioMetric,
+    SloDocument,
+    SloObjective,
+)
+from sloctl.slo.promql import WINDOW
+from sloctl.slo.windows import Alarm, AlertWindow
 from sloctl.telemetry.buckets import LARGEST, SMALLEST, in_range
 from sloctl.telemetry.catalogue import (
     BATCH_BOUNDS,
@@ -19,7 +40,7 @@ from sloctl.telemetry.catalogue import (
     find,
 )
 
-__all__ = ["Problem", "SloDocument", "check", "objectives", "thresholds"]
+__all__ = ["Problem", "SloDocument", "check", "check_indicator", "objectives", "thresholds"]
 
 Loc = tuple[str | int, ...]
 Problem = tuple[Loc, str]
@@ -30,7 +51,7 @@ _VALUES = {"outcome": OUTCOMES, "state": BREAKER_STATES, "level": HEALTH_LEVELS}
 
 
 def objectives(document: SloDocument) -> tuple[Objective, ...]:
-    """The objectives of a document that `check` finds nothing wrong with.
+    """The objectives of a document without references that `check` finds nothing wrong with.
 
     One objective has the SLO's name; of several each adds its display name, or else its index.
     """
@@ -42,11 +63,16 @@ def objectives(document: SloDocument) -> tuple[Objective, ...]:
             display_name=objective.display_name or metadata.display_name or name,
             indicator=_indicator(document, objective),
             target=objective.share,
-            period_seconds=spec.time_window[0].duration,
+            period_seconds=spec.time_window[0].seconds,
             labels=_joined(metadata.labels),
             annotations={"description": spec.description, **metadata.annotations}
             if spec.description
             else metadata.annotations,
+            calendar=spec.time_window[0].periods,
+            slices=_slices(objective),
+            alarms=tuple(_alarm(item, index) for index, item in enumerate(spec.alert_policies))
+            if spec.alert_policies is not None
+            else None,
         )
         for name, objective in zip(names(document), spec.objectives, strict=True)
     )
@@ -61,65 +87,180 @@ def names(document: SloDocument) -> list[str]:
     return [f"{base}-{slug or index}" for index, slug in enumerate(slugs)]
 
 
+def _slices(objective: SloObjective) -> Slices | None:
+    if objective.time_slice_window is None:
+        return None
+    return Slices(objective.time_slice_window, objective.time_slice_target)
+
+
+def _alarm(item: PolicyItem, index: int) -> Alarm:
+    policy = item.spec
+    condition = policy.conditions[0].spec if policy else None
+    if policy is None or condition is None:
+        raise ValueError("a policy without references")  # they have been resolved
+    name = item.metadata.name if item.metadata else f"policy-{index}"
+    burn = condition.condition
+    return Alarm(
+        name=name,
+        severity=condition.severity,
+        factor=burn.threshold,
+        long=burn.lookback,
+        short=burn.lookback,
+        after=burn.after,
+        at_least=burn.op == "gte",
+        notify=tuple(target.name for target in policy.notification_targets),
+    )
+
+
 def _indicator(document: SloDocument, objective: SloObjective) -> Indicator:
-    spec = document.spec.indicator.spec
+    spec = _spec_of(document)
     if spec.ratio_metric is not None:
-        ratio = spec.ratio_metric
-        good, bad = (_selector(side) if side else None for side in (ratio.good, ratio.bad))
-        return Ratio(_selector(ratio.total), good, bad)
+        return _ratio(spec.ratio_metric)
     if spec.threshold_metric is None or objective.op is None or objective.value is None:
-        raise ValueError("a threshold needs its metric, op and value")  # the models have seen to it
+        raise ValueError("a threshold needs its metric, op and value")  # check has seen to it
     return Threshold(_selector(spec.threshold_metric), objective.op, objective.value)
+
+
+def _spec_of(document: SloDocument) -> IndicatorSpec:
+    if document.spec.indicator is None:
+        raise ValueError("an SLO without references")  # they have been resolved
+    return document.spec.indicator.spec
+
+
+def _ratio(ratio: RatioMetric) -> Indicator:
+    if ratio.raw is not None:
+        query, failure = ratio.raw.metric_source.spec.query, ratio.raw_type == "failure"
+        return Raw(_selector(ratio.raw), failure) if query is None else QueryShare(query, failure)
+    sides = {name: side for name, side in _sides(ratio) if side is not None}
+    queries = {name: side.metric_source.spec.query for name, side in sides.items()}
+    if all(query is not None for query in queries.values()):
+        return QueryRatio(**{name: query for name, query in queries.items() if query is not None})
+    return Ratio(**{name: _selector(side) for name, side in sides.items()}, sampled=not ratio.counter)
+
+
+def _sides(ratio: RatioMetric) -> tuple[tuple[str, Metric | None], ...]:
+    return ("good", ratio.good), ("bad", ratio.bad), ("total", ratio.total)
 
 
 def _selector(metric: Metric) -> Selector:
     spec = metric.metric_source.spec
     labels = {k: (v,) if isinstance(v, str) else tuple(dict.fromkeys(v)) for k, v in spec.labels.items()}
-    return Selector(spec.metric, labels)
+    return Selector(spec.metric or "", labels)
 
 
 def _joined(labels: Mapping[str, str | list[str]]) -> dict[str, str]:
     return {k: v if isinstance(v, str) else ",".join(v) for k, v in labels.items()}
 
 
-def check(document: SloDocument, windows: Sequence[AlertWindow] = ()) -> list[Problem]:
-    """What is wrong with a document that fits the format; with `windows`, also targets that cannot alert."""
-    return [*_indicator_problems(document), *_name_problems(document), *_target_problems(document, windows)]
+def check(document: SloDocument, windows: Sequence[AlertWindow] = (), *, whole: bool = True) -> list[Problem]:
+    """What is wrong with a document that fits the format; with `windows`, also targets that cannot alert.
+
+    Of one that is not `whole`, since fields were left out, what is missing is no problem.
+    """
+    spec = _spec_of(document)
+    wrong = list(check_indicator(spec, ("spec", "indicator", "spec")))
+    usable = not wrong
+    # An indicator that is named has its problems in its own document.
+    found = wrong if document.spec.indicator_ref is None else []
+    if whole:
+        found += [*_compared_problems(document, spec), *_slice_problems(document)]
+    if usable and not found and spec.threshold_metric is not None:
+        found += _value_problems(document, spec.threshold_metric.metric_source.spec)
+    found += _name_problems(document)
+    return found if found or not whole else [*_target_problems(document, windows)]
 
 
-def _indicator_problems(document: SloDocument) -> Iterator[Problem]:
-    at: Loc = ("spec", "indicator", "spec")
-    spec = document.spec.indicator.spec
+def check_indicator(spec: IndicatorSpec, at: Loc = ("spec",)) -> Iterator[Problem]:
+    """What is wrong with an indicator, which lies at `at` in its document."""
     if spec.ratio_metric is not None:
         yield from _ratio_problems((*at, "ratioMetric"), spec.ratio_metric)
     if spec.threshold_metric is not None:
-        source = spec.threshold_metric.metric_source.spec
-        found = list(_series_problems((*at, "thresholdMetric", *_METRIC), source))
-        found += _threshold_kind_problems((*at, "thresholdMetric", *_METRIC, "metric"), source)
-        yield from found
-        if not found:
-            yield from _value_problems(document, source)
+        there, source = (*at, "thresholdMetric", *_METRIC), spec.threshold_metric.metric_source.spec
+        if source.query is not None:
+            expected = "a ratioMetric that counts what is within the threshold"
+            yield (*there, "query"), f"a threshold over a query is not supported; expected {expected}"
+            return
+        yield from _series_problems(there, source)
+        yield from _threshold_kind_problems((*there, "metric"), source)
+
+
+def _compared_problems(document: SloDocument, spec: IndicatorSpec) -> Iterator[Problem]:
+    threshold = spec.threshold_metric is not None
+    for index, objective in enumerate(document.spec.objectives):
+        given, at = {objective.op is not None, objective.value is not None}, ("spec", "objectives", index)
+        if threshold and given != {True}:
+            yield at, "the indicator is a thresholdMetric; expected op and value"
+        if not threshold and given != {False}:
+            yield at, "the indicator is a ratioMetric; expected no op or value"
+
+
+def _slice_problems(document: SloDocument) -> Iterator[Problem]:
+    method, period = document.spec.budgeting_method, document.spec.time_window[0].seconds
+    wanted = {"Occurrences": (), "Timeslices": ("timeSliceWindow", "timeSliceTarget")}.get(method, ("timeSliceWindow",))
+    for index, objective in enumerate(document.spec.objectives):
+        at: Loc = ("spec", "objectives", index)
+        given = {"timeSliceTarget": objective.time_slice_target, "timeSliceWindow": objective.time_slice_window}
+        for field, value in given.items():
+            if value is None and field in wanted:
+                yield at, f"{method} without {field}; expected {field}: …"
+            if value is not None and field not in wanted:
+                yield (*at, field), f"{field} does not belong to {method}; expected {_METHODS[field]}"
+        if objective.time_slice_window is not None and objective.time_slice_window > period:
+            yield (*at, "timeSliceWindow"), "a slice is longer than the period; expected many slices in a period"
+
+
+_METHODS = {"timeSliceTarget": "budgetingMethod: Timeslices", "timeSliceWindow": "Timeslices or RatioTimeslices"}
 
 
 def _ratio_problems(at: Loc, ratio: RatioMetric) -> Iterator[Problem]:
+    if ratio.raw is not None:
+        yield from _raw_problems((*at, "raw", *_METRIC), ratio.raw.metric_source.spec)
+        return
+    given = [(name, side) for name, side in _sides(ratio) if side is not None]
+    if any(side.metric_source.spec.query is not None for _, side in given):
+        yield from _query_problems(at, given)
+        return
     found: list[Problem] = []
-    for name, side in (("good", ratio.good), ("bad", ratio.bad), ("total", ratio.total)):
-        if side is not None:
-            source, there = side.metric_source.spec, (*at, name, *_METRIC)
-            found += _series_problems(there, source)
-            found += _counter_problems((*there, "metric"), source)
+    for name, side in given:
+        source, there = side.metric_source.spec, (*at, name, *_METRIC)
+        found += _series_problems(there, source)
+        found += (_counter_problems if ratio.counter else _count_problems)((*there, "metric"), source)
     yield from found
     part = ratio.good or ratio.bad
-    if part is not None and not found:
+    if part is not None and ratio.total is not None and not found:
         name = "good" if ratio.good else "bad"
         yield from _subset_problems((*at, name, *_METRIC), name, _selector(part), _selector(ratio.total))
 
 
+def _raw_problems(at: Loc, source: MetricSpec) -> Iterator[Problem]:
+    if source.query is not None:
+        yield from _template_problems((*at, "query"), source.query)
+        return
+    yield from _series_problems(at, source)
+    metric = find(source.metric or "")
+    if metric is not None and (metric.kind is not Kind.GAUGE or metric.unit != "ratio"):
+        yield (*at, "metric"), f"{metric.name} is no ratio; expected a gauge such as sloctl_throughput_peak_ratio"
+
+
+def _query_problems(at: Loc, given: list[tuple[str, Metric]]) -> Iterator[Problem]:
+    for name, side in given:
+        query, there = side.metric_source.spec.query, (*at, name, *_METRIC)
+        if query is None:
+            yield (*there, "metric"), "one side is a query, this one is not; expected queries or metrics on both"
+        else:
+            yield from _template_problems((*there, "query"), query)
+
+
+def _template_problems(at: Loc, query: str) -> Iterator[Problem]:
+    if not WINDOW.search(query):
+        yield at, "the query has no {{.window}}; expected one such as sum(rate(http_requests_total[{{.window}}]))"
+
+
 def _series_problems(at: Loc, source: MetricSpec) -> Iterator[Problem]:
-    metric = find(source.metric)
+    metric = find(source.metric or "")
     if metric is None:
         known = [metric.name for metric in all_metrics()]
-        yield (*at, "metric"), f"unknown metric {source.metric!r}{_meant(source.metric, known)}"
+        yield (*at, "metric"), f"unknown metric {source.metric!r}{_meant(source.metric or '', known)}"
         return
     for label, given in source.labels.items():
         if label not in metric.labels:
@@ -132,7 +273,7 @@ def _series_problems(at: Loc, source: MetricSpec) -> Iterator[Problem]:
 
 
 def _counter_problems(at: Loc, source: MetricSpec) -> Iterator[Problem]:
-    metric = find(source.metric)
+    metric = find(source.metric or "")
     if metric is None:
         return
     if metric.kind is not Kind.COUNTER:
@@ -142,15 +283,21 @@ def _counter_problems(at: Loc, source: MetricSpec) -> Iterator[Problem]:
         yield at, f"{metric.name} does not count events of the data plane; expected one such as sloctl_requests_total"
 
 
+def _count_problems(at: Loc, source: MetricSpec) -> Iterator[Problem]:
+    metric = find(source.metric or "")
+    if metric is not None and (metric.kind is not Kind.GAUGE or metric.unit != "1"):
+        yield at, f"{metric.name} does not count at a moment; with counter: false expected a gauge of unit 1"
+
+
 def _threshold_kind_problems(at: Loc, source: MetricSpec) -> Iterator[Problem]:
-    metric = find(source.metric)
+    metric = find(source.metric or "")
     if metric is not None and metric.kind not in (Kind.HISTOGRAM, Kind.GAUGE):
         hint = "; for counters use a ratioMetric" if metric.kind is Kind.COUNTER else ""
         yield at, f"{metric.name} is a {metric.kind}; a thresholdMetric takes a histogram or a gauge{hint}"
 
 
 def _value_problems(document: SloDocument, source: MetricSpec) -> Iterator[Problem]:
-    metric = find(source.metric)
+    metric = find(source.metric or "")
     if metric is None or metric.kind is not Kind.HISTOGRAM:
         return
     for index, objective in enumerate(document.spec.objectives):
@@ -184,20 +331,23 @@ def _name_problems(document: SloDocument) -> Iterator[Problem]:
 
 def _target_problems(document: SloDocument, windows: Sequence[AlertWindow]) -> Iterator[Problem]:
     for index, objective in enumerate(objectives(document)):
-        pairs = for_period(windows, objective.period_seconds)
-        hardest = max(pairs, key=lambda pair: pair.factor(objective.period_seconds), default=None)
-        if hardest is None:
-            continue
-        factor, worst = hardest.factor(objective.period_seconds), 1 / objective.budget
-        if worst <= factor:
-            written = document.spec.objectives[index]
-            field = "target" if written.target is not None else "targetPercent"
+        alarms = alarms_of(objective, windows)
+        own = objective.alarms is not None
+        hardest = max(alarms, key=lambda alarm: alarm.factor, default=None)
+        worst = 1 / objective.budget
+        if hardest is not None and not hardest.exceeded(worst):
+            field = "target" if document.spec.objectives[index].target is not None else "targetPercent"
             yield (
                 ("spec", "objectives", index, field),
-                f"the {hardest.severity} window {hardest.name!r} can never fire: with every event bad the budget "
-                f"burns at {worst:.3g}, and it takes more than {factor:.3g}; raise the target above "
-                f"{1 - 1 / factor:.2%}, or use windows with a smaller budget share",
+                f"the {hardest.severity} {'policy' if own else 'window'} {hardest.name!r} can never fire: with every "
+                f"event bad the budget burns at {worst:.3g}, and it takes more than {hardest.factor:.3g}; raise the "
+                f"target above {1 - 1 / hardest.factor:.2%}, or use "
+                f"{'a lower threshold' if own else 'windows with a smaller budget share'}",
             )
+        for place, alarm in enumerate(alarms if own and objective.slices else ()):
+            if objective.slices and alarm.long < objective.slices.seconds:
+                message = f"{alarm.name!r} looks back over less than one time slice; expected at least one"
+                yield ("spec", "alertPolicies", place), message
 
 
 def _meant(word: str, known: list[str]) -> str:

@@ -1,21 +1,20 @@
-"""OpenSLO v1 `kind: SLO` as far as sloctl takes it (https://github.com/OpenSLO/OpenSLO).
+"""OpenSLO v1 `kind: SLO` and `SLI` as far as sloctl takes them (https://github.com/OpenSLO/OpenSLO).
 
 What OpenSLO has and sloctl does not is refused by its field with a reason, never ignored.
 """
 
-import re
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from sloctl.config.base import Metadata, Model
+from sloctl.slo.calendars import Calendar
 from sloctl.slo.objective import Op
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
-_PERIOD = re.compile(r"(\d+)(m|h|d|w|M|Q|Y)")
-_SECONDS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_LONGEST = 366 * 86400.0
+from sloctl.slo.openslo_alerting import AlertPolicySpec, DocumentMetadata, Name
+from sloctl.slo.shorthand import LONGEST, Shorthand, parse_period, parse_shorthand, seconds_of
 
 
 def _refused(why: str) -> BeforeValidator:
@@ -27,64 +26,43 @@ def _refused(why: str) -> BeforeValidator:
     return BeforeValidator(refuse)
 
 
-def _only(supported: str) -> BeforeValidator:
-    """Marks a field that has one value only; the message names what was asked for and what there is."""
-
-    def check(value: Any) -> Any:
-        if value != supported:
-            raise ValueError(f"{value!r} is not supported; expected {supported!r}")
-        return value
-
-    return BeforeValidator(check)
-
-
-_TIME_SLICES = _refused("time slices; the budgeting method is Occurrences")
 _COMPOSITE = _refused("composite SLOs; write one SLO for each indicator")
-_RAW = _refused("raw ratios; give counters as good or bad, and total")
-
-
-def parse_period(value: Any) -> float:
-    """Seconds of an OpenSLO duration shorthand, `1h`, `7d`, `4w`; `1m` is a minute and `1M` a month.
-
-    Months, quarters and years have no fixed length and are refused. Raises ValueError.
-    """
-    match = _PERIOD.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError("expected a duration such as 1h, 7d, 30d or 4w")
-    count, unit = int(match[1]), match[2]
-    if unit not in _SECONDS:
-        raise ValueError(
-            f"{value!r} is a calendar period, and only rolling periods of fixed length are supported; "
-            "write 30d for a month, 90d for a quarter (1m, in lower case, is a minute)"
-        )
-    seconds = count * _SECONDS[unit]
-    if not 60 <= seconds <= _LONGEST:
-        raise ValueError("a period lies between 1m and 366d")
-    return seconds
-
-
-Period = Annotated[float, BeforeValidator(parse_period)]
-
-
-class SloMetadata(Metadata):
-    """Metadata with a name that can be a label value and a part of a file name."""
-
-    name: Name
 
 
 class MetricSpec(Model):
-    """Series of a metric of sloctl's catalogue. A label takes a value or a list of allowed values."""
+    """Series of a metric of sloctl's catalogue, or the query of a Prometheus.
 
-    metric: str
+    A label takes a value or a list of allowed values. A query is a template in which `{{.window}}` stands for
+    the range, such as `sum(rate(http_requests_total[{{.window}}]))`.
+    """
+
+    metric: str | None = None
     labels: dict[str, str | Annotated[list[str], Field(min_length=1)]] = Field(default_factory=dict)
+    query: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "MetricSpec":
+        if (self.metric is None) == (self.query is None):
+            raise ValueError("expected either metric (of sloctl) or query (of a Prometheus)")
+        if self.query is not None and self.labels:
+            raise ValueError("a query has its labels inside; expected no labels beside it")
+        return self
 
 
 class MetricSource(Model):
-    """Where a metric comes from: sloctl's own measurements."""
+    """Where a metric comes from: sloctl's own measurements or a Prometheus, by type or by a DataSource's name."""
 
-    type: Annotated[str, _only("sloctl")]
+    type: Literal["sloctl", "Prometheus", "prometheus"] | None = None
+    metric_source_ref: Name | None = None
     spec: MetricSpec
-    metric_source_ref: Annotated[None, _refused("name the metric inline under `spec`")] = None
+
+    @model_validator(mode="after")
+    def _typed(self) -> "MetricSource":
+        if self.type is None and self.metric_source_ref is None:
+            raise ValueError("expected a type (sloctl or Prometheus) or a metricSourceRef")
+        if self.type is not None and (self.type == "sloctl") != (self.spec.query is None):
+            raise ValueError("expected spec.metric for the type sloctl, spec.query for Prometheus")
+        return self
 
 
 class Metric(Model):
@@ -94,19 +72,27 @@ class Metric(Model):
 
 
 class RatioMetric(Model):
-    """Good or bad events over all events, from counters."""
+    """Good or bad events over all events; or, as `raw`, a share that somebody else computed."""
 
-    counter: bool
-    total: Metric
+    counter: bool | None = None
+    total: Metric | None = None
     good: Metric | None = None
     bad: Metric | None = None
-    raw: Annotated[None, _RAW] = None
-    raw_type: Annotated[None, _RAW] = None
+    raw: Metric | None = None
+    raw_type: Literal["success", "failure"] | None = None
 
     @model_validator(mode="after")
     def _counted(self) -> "RatioMetric":
-        if not self.counter:
-            raise ValueError("counter: false is not supported; sloctl's events are counters")
+        if (self.raw is None) != (self.raw_type is None):
+            raise ValueError("raw and rawType belong together")
+        if self.raw is not None:
+            if self.total or self.good or self.bad:
+                raise ValueError("expected either raw, or total with good or bad")
+            return self
+        if self.counter is None:
+            raise ValueError("missing counter; expected true for counters, false for gauges that count")
+        if self.total is None:
+            raise ValueError("missing total; expected total with good or bad, or raw with rawType")
         if (self.good is None) == (self.bad is None):
             raise ValueError("expected either good or bad, and not both")
         return self
@@ -133,18 +119,73 @@ class SloIndicator(Model):
     spec: IndicatorSpec
 
 
-class TimeWindow(Model):
-    """A rolling period."""
+def _civil(value: Any) -> Any:
+    for form in ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"):
+        try:
+            return datetime.strptime(value, form)  # noqa: DTZ007  a civil time: its zone is a field of its own
+        except (TypeError, ValueError):
+            continue
+    raise ValueError("expected a date and time without a zone, such as 2026-01-01 00:00:00")
 
-    duration: Period
+
+def _zone(value: Any) -> Any:
+    try:
+        ZoneInfo(value)
+    except Exception:
+        raise ValueError("no such time zone; expected a name of the IANA database such as Europe/Berlin") from None
+    return value
+
+
+class CalendarSpec(Model):
+    """Where calendar periods begin: a civil time and its zone."""
+
+    start_time: Annotated[datetime, BeforeValidator(_civil)]
+    time_zone: Annotated[str, BeforeValidator(_zone)]
+
+
+class TimeWindow(Model):
+    """A period that rolls, or those of a calendar."""
+
     is_rolling: bool = False  # OpenSLO's default
-    calendar: Annotated[None, _refused("calendar periods; use a rolling one with isRolling: true")] = None
+    calendar: CalendarSpec | None = None
+    duration: Shorthand
+
+    @field_validator("duration")
+    @classmethod
+    def _fits(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("is_rolling", True):
+            parse_period(value)
+        elif not 0 < seconds_of(value) <= LONGEST:
+            raise ValueError("a calendar period lies between 1m and 1Y")
+        return value
 
     @model_validator(mode="after")
-    def _rolling(self) -> "TimeWindow":
-        if not self.is_rolling:
-            raise ValueError("only rolling periods are supported; set isRolling: true")
+    def _either(self) -> "TimeWindow":
+        if self.is_rolling == (self.calendar is not None):
+            raise ValueError("expected either isRolling: true, or a calendar with startTime and timeZone")
         return self
+
+    @property
+    def seconds(self) -> float:
+        """Length of the period; of a calendar's, its nominal length."""
+        return seconds_of(self.duration)
+
+    @property
+    def periods(self) -> Calendar | None:
+        """The calendar, if there is one."""
+        if self.calendar is None:
+            return None
+        count, unit = parse_shorthand(self.duration)
+        return Calendar(count, unit, self.calendar.start_time, self.calendar.time_zone)
+
+
+def _slice_window(value: Any) -> Any:
+    # OpenSLO takes a bare number for minutes.
+    minutes = isinstance(value, int) and not isinstance(value, bool)
+    seconds = 60.0 * value if minutes else seconds_of(value)
+    if not 60 <= seconds <= 86400:
+        raise ValueError("a time slice lies between 1m and 1d")
+    return int(seconds)
 
 
 class SloObjective(Model):
@@ -155,8 +196,8 @@ class SloObjective(Model):
     value: float | None = None
     target: float | None = None
     target_percent: float | None = None
-    time_slice_target: Annotated[None, _TIME_SLICES] = None
-    time_slice_window: Annotated[None, _TIME_SLICES] = None
+    time_slice_target: Annotated[float, Field(gt=0, le=1)] | None = None
+    time_slice_window: Annotated[int, BeforeValidator(_slice_window)] | None = None  # seconds
     indicator: Annotated[None, _COMPOSITE] = None
     indicator_ref: Annotated[None, _COMPOSITE] = None
     composite_weight: Annotated[None, _COMPOSITE] = None
@@ -179,27 +220,40 @@ class SloObjective(Model):
         return float(Decimal(str(self.target_percent)) / 100)
 
 
+class PolicyItem(Model):
+    """An alert policy by name, or written in place."""
+
+    alert_policy_ref: Name | None = None
+    kind: Literal["AlertPolicy"] | None = None
+    metadata: Metadata | None = None
+    spec: AlertPolicySpec | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "PolicyItem":
+        if (self.alert_policy_ref is None) == (self.spec is None):
+            raise ValueError("expected either alertPolicyRef, or kind, metadata and spec")
+        return self
+
+
+Method = Literal["Occurrences", "Timeslices", "RatioTimeslices"]
+
+
 class SloSpec(Model):
     """The body of an SLO."""
 
-    description: str = ""
+    description: Annotated[str, Field(max_length=1050)] = ""
     service: Name
-    indicator: SloIndicator
+    indicator: SloIndicator | None = None
+    indicator_ref: Name | None = None
     time_window: Annotated[list[TimeWindow], Field(min_length=1, max_length=1)]
-    budgeting_method: Annotated[str, _only("Occurrences")]
+    budgeting_method: Method
     objectives: Annotated[list[SloObjective], Field(min_length=1)]
-    indicator_ref: Annotated[None, _refused("write the indicator in place, under `indicator`")] = None
-    alert_policies: Annotated[None, _refused("alerts come from the alerting windows (see rules/windows)")] = None
+    alert_policies: Annotated[list[PolicyItem], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
-    def _compared(self) -> "SloSpec":
-        threshold = self.indicator.spec.threshold_metric is not None
-        for index, objective in enumerate(self.objectives):
-            given = {objective.op is not None, objective.value is not None}
-            if threshold and given != {True}:
-                raise ValueError(f"objectives[{index}] needs op and value: the indicator is a thresholdMetric")
-            if not threshold and given != {False}:
-                raise ValueError(f"objectives[{index}] must have no op or value: the indicator is a ratioMetric")
+    def _one(self) -> "SloSpec":
+        if (self.indicator is None) == (self.indicator_ref is None):
+            raise ValueError("expected either indicator or indicatorRef, and not both")
         return self
 
 
@@ -208,5 +262,14 @@ class SloDocument(Model):
 
     api_version: Literal["openslo/v1"]
     kind: Literal["SLO"]
-    metadata: SloMetadata
+    metadata: DocumentMetadata
     spec: SloSpec
+
+
+class SliDocument(Model):
+    """An indicator on its own, for SLOs to name."""
+
+    api_version: Literal["openslo/v1"]
+    kind: Literal["SLI"]
+    metadata: DocumentMetadata
+    spec: IndicatorSpec

@@ -5,10 +5,11 @@ import re
 from prometheus_client.utils import floatToGoString
 
 from sloctl.config.base import format_duration
-from sloctl.slo.objective import Indicator, Ratio, Selector, Threshold
+from sloctl.slo.objective import Indicator, QueryRatio, QueryShare, Ratio, Raw, Selector, Threshold
 from sloctl.telemetry.catalogue import Kind, find
 
 _COMPARE = {"lte": "<=", "lt": "<", "gte": ">=", "gt": ">"}
+WINDOW = re.compile(r"\{\{ *\.window *\}\}")
 _RE2_META = re.compile(r"([\\.+*?()|\[\]{}^$])")
 
 
@@ -19,15 +20,68 @@ def events(indicator: Indicator, window: float) -> tuple[str, str]:
     once a second, as the daemon takes them; series without a value (NaN) are no event.
     """
     if isinstance(indicator, Ratio):
-        total = _increase(indicator.total.metric, indicator.total, window)
-        if indicator.good is not None:
-            return _increase(indicator.good.metric, indicator.good, window), total
-        bad = indicator.bad or indicator.total
-        return f"{total} - {_increase(bad.metric, bad, window)}", total
-    metric = find(indicator.selector.metric)
-    if metric is not None and metric.kind is Kind.GAUGE:
-        return _samples(indicator, window)
-    return _observations(indicator, window)
+        return _ratio(indicator, window)
+    if isinstance(indicator, Raw):
+        return _shares(indicator, window)
+    if isinstance(indicator, QueryRatio):
+        return _query_ratio(indicator, window)
+    if isinstance(indicator, QueryShare):
+        share = f"clamp(avg({filled(indicator.query, window)}) >= -Inf, 0, 1)"
+        return (f"1 - {share}" if indicator.failure else share), f"0 * {share} + 1"
+    return (_samples if is_sampled(indicator) else _observations)(indicator, window)
+
+
+def is_sampled(indicator: Indicator) -> bool:
+    """Whether an indicator's events are samples of gauges, taken once a second."""
+    if isinstance(indicator, Threshold):
+        metric = find(indicator.selector.metric)
+        return metric is not None and metric.kind is Kind.GAUGE
+    return isinstance(indicator, Raw) or (isinstance(indicator, Ratio) and indicator.sampled)
+
+
+def _ratio(ratio: Ratio, window: float) -> tuple[str, str]:
+    count = _sampled_sum if ratio.sampled else _counted
+    total = count(ratio.total, window)
+    if ratio.good is not None:
+        return count(ratio.good, window), total
+    return f"{total} - {count(ratio.bad or ratio.total, window)}", total
+
+
+def _query_ratio(ratio: QueryRatio, window: float) -> tuple[str, str]:
+    total = f"sum({filled(ratio.total, window)})"
+    part = f"(sum({filled(ratio.good or ratio.bad or '', window)}) or 0 * {total})"  # a query without series is zero
+    return (part if ratio.good is not None else f"{total} - {part}"), total
+
+
+def filled(query: str, window: float) -> str:
+    """A query with the range in the place of `{{.window}}`."""
+    return WINDOW.sub(format_duration(window), query).strip()
+
+
+def _counted(selector: Selector, window: float) -> str:
+    return _increase(selector.metric, selector, window)
+
+
+def _sampled_sum(selector: Selector, window: float) -> str:
+    return f"sum_over_time(sum({_readings(selector)}){_seconds(window)})"
+
+
+def _shares(indicator: Raw, window: float) -> tuple[str, str]:
+    share = f"clamp(avg({_readings(indicator.selector)}), 0, 1)"
+    span = _seconds(window)
+    total, given = f"count_over_time({share}{span})", f"sum_over_time({share}{span})"
+    return (f"{total} - {given}" if indicator.failure else given), total
+
+
+def _readings(selector: Selector) -> str:
+    # A filter drops NaN, which is no reading.
+    return f"{selector.metric}{matchers(selector)} >= -Inf"
+
+
+def _seconds(window: float) -> str:
+    """A subquery's range with one point for each second of a window, the first one excluded."""
+    # Half a second less, so that Prometheus 2 leaves out the point at the very start and 3 keeps the next.
+    return f"[{format_duration(window - 0.5)}:1s]"
 
 
 def _observations(indicator: Threshold, window: float) -> tuple[str, str]:
@@ -43,7 +97,7 @@ def _samples(indicator: Threshold, window: float) -> tuple[str, str]:
     extreme = "max" if indicator.op in ("lte", "lt") else "min"
     selector = indicator.selector
     value = f"({extreme}({selector.metric}{matchers(selector)}) >= -Inf)"
-    span = f"[{format_duration(window)}:1s]"
+    span = _seconds(window)
     good = f"sum_over_time(({value} {_COMPARE[indicator.op]} bool {indicator.value:.12g}){span})"
     return good, f"count_over_time({value}{span})"
 

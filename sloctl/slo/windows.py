@@ -11,6 +11,7 @@ and factors alike: an hour of 30 days becomes two minutes of a day. Keeping the 
 one-day budget before a page at 14.4.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
@@ -21,6 +22,28 @@ from sloctl.config.base import Duration, Metadata, Model
 
 Severity = Literal["page", "ticket"]
 SHORTEST = 1.0  # seconds; the history's finest slot
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """An alert of one SLO: it fires when the budget burns faster than `factor` over both windows.
+
+    `long` and `short` are seconds, and the same for a single window. It must hold for `after` seconds before it
+    fires. `at_least`: a burn rate of exactly the factor counts. `notify` names whom it is for.
+    """
+
+    name: str
+    severity: str
+    factor: float
+    long: float
+    short: float
+    after: float = 0.0
+    at_least: bool = False
+    notify: tuple[str, ...] = ()
+
+    def exceeded(self, burn: float) -> bool:
+        """Whether a burn rate is one to alert on."""
+        return burn >= self.factor if self.at_least else burn > self.factor
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +61,33 @@ class AlertWindow:
     period: float = 30 * 86400.0
 
     def factor(self, period: float) -> float:
-        """The burn rate above which the pair fires, for an SLO over `period` seconds."""
-        return round(self.share * period / self.long, 9)
+        """The burn rate above which the pair fires, for an SLO over `period` seconds; never within the budget.
 
-    def scaled(self, period: float) -> "AlertWindow":
-        """The same pair for another period, its windows in whole seconds and none below one."""
-        if period == self.period:
-            return self
+        Rounding a window up to whole slices could bring it below 1.
+        """
+        return max(round(self.share * period / self.long, 9), 1.0)
+
+    def scaled(self, period: float, step: float = SHORTEST) -> "AlertWindow":
+        """The same pair for another period, its windows in whole steps (seconds), at least one."""
         scale = period / self.period
-        long = max(float(round(self.long * scale)), SHORTEST)
-        short = max(float(round(self.short * scale)), SHORTEST)
+        if scale == 1 and not (self.long % step or self.short % step):
+            return self
+        long, short = (_stepped(window * scale, step) for window in (self.long, self.short))
         return replace(self, long=long, short=short, period=period)
 
+    def alarm(self) -> Alarm:
+        """The alert that the pair is for an SLO of its period."""
+        return Alarm(self.name, self.severity, self.factor(self.period), self.long, self.short)
 
-def for_period(windows: Iterable[AlertWindow], period: float) -> tuple[AlertWindow, ...]:
-    """The pairs as they are for an SLO over `period` seconds."""
-    return tuple(window.scaled(period) for window in windows)
+
+def _stepped(window: float, step: float) -> float:
+    # To the nearest second; but up to whole slices, since less than one holds nothing.
+    return max(float(round(window)), SHORTEST) if step == SHORTEST else math.ceil(window / step) * step
+
+
+def for_period(windows: Iterable[AlertWindow], period: float, step: float = SHORTEST) -> tuple[AlertWindow, ...]:
+    """The pairs as they are for an SLO over `period` seconds, in whole steps."""
+    return tuple(window.scaled(period, step) for window in windows)
 
 
 class Pair(Model):

@@ -47,7 +47,7 @@ SPOILT = {
     "a number that is not finite": (
         "slo", "value: 0.0123", "value: .inf", 17, 22, Code.INVALID_VALUE, "value is Infinity"),
     "an unsupported choice": (
-        "slo", "Occurrences", "Timeslices", 15, 20, Code.INVALID_VALUE, "'Timeslices' is not supported"),
+        "slo", "Occurrences", "Weekly", 15, 20, Code.INVALID_VALUE, 'budgetingMethod is "Weekly"'),
     "a misspelt choice": (
         "slo", "op: lte", "op: letter", 17, 10, Code.INVALID_VALUE, 'did you mean "lte"?'),
     "a misspelt choice deep inside": (
@@ -97,7 +97,7 @@ SPOILT = {
         "daemon", "models:", "control: {host: 0.0.0.0}\nmodels:", 5, 17, Code.OPEN_CONTROL, "without a token"),
     "a token file that is not there": (
         "daemon", "models:", "control: {host: 0.0.0.0, tokenFile: t}\nmodels:", 5, 37, Code.TOKEN_FILE, "no such file"),
-    "a kind that is not supported": ("slo", "kind: SLO", "kind: SLI", 2, 7, Code.UNKNOWN_DOCUMENT, 'kind "SLI"'),
+    "a kind that is not supported": ("slo", "kind: SLO", "kind: SLA", 2, 7, Code.UNKNOWN_DOCUMENT, 'kind "SLA"'),
     "a version that is not supported": (
         "slo", "openslo/v1", "openslo/v2", 1, 13, Code.UNKNOWN_DOCUMENT, 'apiVersion "openslo/v2"'),
     "a document without a kind": ("slo", "kind: SLO\n", "", 1, 1, Code.UNKNOWN_DOCUMENT, "has no kind"),
@@ -133,7 +133,7 @@ def test_a_name_that_no_file_can_have_is_a_problem(project: Any, name: str) -> N
 def test_what_may_stand_in_place_of_an_unknown_field_is_listed(project: Any) -> None:
     project.spoil(project.slo, "- {op: lte, value: 0.0123, target: 0.99}", "- {targt: 0.99}")
     (problem,) = examine(project.daemon)[2]
-    assert problem.expected == "one of displayName, op, target, targetPercent, value"
+    assert problem.expected == "one of displayName, op, target, targetPercent, timeSliceTarget, timeSliceWindow, value"
 
 
 def test_a_right_project_loads(project: Any) -> None:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from sloctl.slo.objective import Ratio, Selector, Threshold
 from sloctl.slo.openslo import SloDocument, check, objectives, thresholds
-from sloctl.slo.openslo_model import parse_period
+from sloctl.slo.shorthand import parse_period
 from sloctl.slo.windows import AlertWindow
 
 ROOT = Path(__file__).parents[2]
@@ -112,43 +112,72 @@ def test_periods_that_are_refused(value: Any, message: str) -> None:
 # --- what is refused by its form
 
 OBJECTIVE = ("spec", "objectives", 0)
+TIME_WINDOW = ("spec", "timeWindow", 0)
+CALENDAR = {"startTime": "2026-01-01 00:00:00", "timeZone": "America/New_York"}
+NEW_YORK = {"duration": "1M", "calendar": CALENDAR}
 
 
 @pytest.mark.parametrize(
     ("base", "path", "value", "loc", "message"),
     [
-        pytest.param(
-            LATENCY, ("spec", "budgetingMethod"), "Timeslices", None, "'Timeslices' is not supported", id="time slices"
-        ),
-        pytest.param(LATENCY, (*OBJECTIVE, "timeSliceTarget"), 0.9, None, "time slices", id="a time slice's target"),
+        pytest.param(LATENCY, ("spec", "budgetingMethod"), "Weeks", None, "'Timeslices'", id="a method of no standard"),
+        pytest.param(LATENCY, (*OBJECTIVE, "timeSliceTarget"), 1.1, None, "less than or equal to 1", id="beyond all"),
+        pytest.param(LATENCY, (*OBJECTIVE, "timeSliceWindow"), "2d", None, "between 1m and 1d", id="a slice of days"),
         pytest.param(LATENCY, (*OBJECTIVE, "compositeWeight"), 1, None, "composite", id="a weight"),
-        pytest.param(LATENCY, ("spec", "indicatorRef"), "x", None, "in place", id="an indicator kept elsewhere"),
-        pytest.param(LATENCY, ("spec", "alertPolicies"), [], None, "alerting windows", id="alert policies"),
-        pytest.param(LATENCY, (*THRESHOLD[:-1], "type"), "Prometheus", None, "expected 'sloctl'", id="another source"),
-        pytest.param(LATENCY, (*THRESHOLD[:-1], "metricSourceRef"), "x", None, "inline", id="a source kept elsewhere"),
+        pytest.param(LATENCY, ("spec", "indicatorRef"), "x", ("spec",), "not both", id="two indicators"),
+        pytest.param(LATENCY, ("spec", "alertPolicies"), [], None, "at least 1", id="no alert policies"),
+        pytest.param(LATENCY, (*THRESHOLD[:-1], "type"), "Datadog", None, "'Prometheus'", id="another source"),
         pytest.param(
-            LATENCY, ("spec", "timeWindow", 0, "calendar"), {}, None, "calendar periods", id="a calendar period"
+            LATENCY,
+            (*THRESHOLD[:-1], "type"),
+            "Prometheus",
+            THRESHOLD[:-1],
+            "spec.query",
+            id="a metric of a Prometheus",
         ),
+        pytest.param(
+            LATENCY,
+            ("spec", "timeWindow", 0, "calendar"),
+            CALENDAR,
+            ("spec", "timeWindow", 0),
+            "either",
+            id="two periods",
+        ),
+        pytest.param(
+            LATENCY,
+            TIME_WINDOW,
+            {**NEW_YORK, "calendar": CALENDAR | {"timeZone": "Mars/Base"}},
+            None,
+            "time zone",
+            id="a zone of nowhere",
+        ),
+        pytest.param(
+            LATENCY,
+            TIME_WINDOW,
+            {**NEW_YORK, "calendar": CALENDAR | {"startTime": "tomorrow"}},
+            None,
+            "date and time",
+            id="a start that is no date",
+        ),
+        pytest.param(LATENCY, TIME_WINDOW, {**NEW_YORK, "duration": "2Y"}, None, "between 1m and 1Y", id="two years"),
         pytest.param(
             LATENCY,
             ("spec", "timeWindow", 0, "isRolling"),
             MISSING,
             ("spec", "timeWindow", 0),
-            "set isRolling: true",
+            "expected either isRolling: true, or a calendar",
             id="a period that does not roll",
         ),
         pytest.param(
             LATENCY, ("spec", "timeWindow", 0, "duration"), "1M", None, "calendar period", id="a month as a period"
         ),
-        pytest.param(AVAILABILITY, (*RATIO, "raw"), {}, None, "raw ratios", id="a raw ratio"),
-        pytest.param(AVAILABILITY, (*RATIO, "counter"), False, RATIO, "counter: false", id="gauges as events"),
+        pytest.param(AVAILABILITY, (*RATIO, "rawType"), "success", RATIO, "belong together", id="a type without raw"),
+        pytest.param(AVAILABILITY, (*RATIO, "counter"), MISSING, RATIO, "missing counter", id="counters or gauges"),
         pytest.param(AVAILABILITY, (*RATIO, "good"), MISSING, RATIO, "either good or bad", id="neither good nor bad"),
         pytest.param(LATENCY, (*OBJECTIVE, "target"), MISSING, OBJECTIVE, "either target or", id="no target"),
         pytest.param(LATENCY, (*OBJECTIVE, "targetPercent"), 99, OBJECTIVE, "not both", id="two targets"),
         pytest.param(LATENCY, (*OBJECTIVE, "target"), 99, OBJECTIVE, "above 0 and below 1", id="a percentage as share"),
         pytest.param(LATENCY, (*OBJECTIVE, "target"), 1, OBJECTIVE, "no error budget", id="a target of all"),
-        pytest.param(LATENCY, (*OBJECTIVE, "op"), MISSING, ("spec",), r"objectives\[0\] needs op", id="no operator"),
-        pytest.param(AVAILABILITY, (*OBJECTIVE, "value"), 1, ("spec",), "must have no op", id="a value for a ratio"),
         pytest.param(LATENCY, (*OBJECTIVE, "op"), "le", None, "'lte'", id="an operator by another name"),
         pytest.param(LATENCY, ("metadata", "name"), "a b", None, "pattern", id="a name with a space"),
         pytest.param(LATENCY, ("spec", "surprise"), 1, None, "not permitted", id="a field that nobody knows"),
@@ -251,6 +280,46 @@ TOTAL = (*RATIO, "total", "metricSource", "spec")
             "good has any model, total only digits",
             id="good events of more models than the total",
         ),
+        pytest.param(LATENCY, (*OBJECTIVE, "op"), MISSING, OBJECTIVE, "expected op and value", id="no operator"),
+        pytest.param(AVAILABILITY, (*OBJECTIVE, "value"), 1, OBJECTIVE, "no op or value", id="a value for a ratio"),
+        pytest.param(
+            LATENCY, ("spec", "budgetingMethod"), "RatioTimeslices", OBJECTIVE, "without timeSliceWindow", id="no slice"
+        ),
+        pytest.param(
+            LATENCY, (*OBJECTIVE, "timeSliceWindow"), "1m", None, "not belong to Occurrences", id="a slice of no method"
+        ),
+        pytest.param(
+            AVAILABILITY,
+            (*RATIO, "counter"),
+            False,
+            (*GOOD, "metric"),
+            "does not count at a moment",
+            id="counters as gauges",
+        ),
+        pytest.param(
+            AVAILABILITY,
+            RATIO,
+            {"raw": {"metricSource": {"type": "sloctl", "spec": {"metric": "sloctl_ready"}}}, "rawType": "success"},
+            (*RATIO, "raw", "metricSource", "spec", "metric"),
+            "sloctl_ready is no ratio",
+            id="a gauge that is no share",
+        ),
+        pytest.param(
+            LATENCY,
+            THRESHOLD[:-1],
+            {"type": "Prometheus", "spec": {"query": "x"}},
+            (*THRESHOLD, "query"),
+            "a threshold over a query is not supported",
+            id="a threshold over a query",
+        ),
+        pytest.param(
+            AVAILABILITY,
+            RATIO,
+            {"raw": {"metricSource": {"type": "Prometheus", "spec": {"query": "x[5m]"}}}, "rawType": "failure"},
+            (*RATIO, "raw", "metricSource", "spec", "query"),
+            "no {{.window}}",
+            id="a query for one window only",
+        ),
         pytest.param(
             LATENCY,
             (*OBJECTIVE, "value"),
@@ -289,7 +358,7 @@ def test_what_makes_no_sense_is_refused_at_its_place(
     message: str,
     workbook: tuple[AlertWindow, ...],
 ) -> None:
-    ((found, text),) = check(read(base, {path: value}), workbook)
+    found, text = check(read(base, {path: value}), workbook)[0]
     assert found == (loc or path)
     assert message in text
 

@@ -13,10 +13,10 @@ import yaml
 
 from sloctl.config.base import format_duration
 from sloctl.slo.evaluate import Evaluator
-from sloctl.slo.objective import Objective, Ratio, Selector, Threshold
+from sloctl.slo.objective import Objective, QueryRatio, QueryShare, Ratio, Raw, Selector, Slices, Threshold
 from sloctl.slo.prometheus import rule_groups, to_yaml
 from sloctl.slo.promql import events, matchers
-from sloctl.slo.windows import AlertWindow
+from sloctl.slo.windows import Alarm, AlertWindow
 
 DAY = 86400.0
 REQUESTS, DURATION = "sloctl_requests_total", "sloctl_request_duration_seconds"
@@ -63,8 +63,8 @@ def objective(indicator: Any = GOOD, name: str = "avail", period: float = 30 * D
         ),
         pytest.param(
             QUEUE,
-            'sum_over_time(((max(sloctl_queue_length{model="digits"}) >= -Inf) <= bool 8)[5m:1s])',
-            'count_over_time((max(sloctl_queue_length{model="digits"}) >= -Inf)[5m:1s])',
+            'sum_over_time(((max(sloctl_queue_length{model="digits"}) >= -Inf) <= bool 8)[299500ms:1s])',
+            'count_over_time((max(sloctl_queue_length{model="digits"}) >= -Inf)[299500ms:1s])',
             id="a gauge is sampled once a second and NaN is no sample",
         ),
     ],
@@ -243,6 +243,93 @@ def test_prometheus_and_the_engine_in_process_agree_on_every_window(
             requests("error", " ".join(map(str, [0, *errors]))),
         ],
         is_true=expected,
+    )
+
+
+@pytest.mark.integration
+@needs_promtool
+@pytest.mark.parametrize("slices", [Slices(60, 0.9), Slices(60), Slices(300, 0.99)], ids=str)
+def test_prometheus_and_the_engine_in_process_agree_on_time_slices(
+    tmp_path: Path, workbook: tuple[AlertWindow, ...], slices: Slices
+) -> None:
+    sliced = objective(slices=slices)
+    rng = random.Random(slices.seconds)
+    minutes = [(0, 0) if 40 <= m < 60 else (rng.randrange(99), rng.choice([0, 0, 1, 30])) for m in range(1, 181)]
+    oks, errors = np.cumsum([g for g, _ in minutes]).tolist(), np.cumsum([b for _, b in minutes]).tolist()
+    evaluator = Evaluator([sliced], workbook)
+    evaluator.advance(0, np.array([0]), np.array([0]))
+    expected = []
+    for minute in range(1, 181):
+        good, bad = oks[minute - 1], errors[minute - 1]
+        evaluator.advance(minute * 60, np.array([good]), np.array([good + bad]))
+        if minute in (60, 120, 180):
+            for window in [w for w in evaluator.window_lengths("avail") if w <= minute * 60 or w == 30 * DAY]:
+                ratio = evaluator.error_ratio("avail", window)
+                expected.append((minute, near(error_ratio(format_duration(window)), ratio)))
+            remaining = evaluator.budget_remaining("avail")
+            expected.append((minute, near("sloctl:slo_error_budget_remaining:ratio", remaining)))
+    assert len(expected) > 12
+    unit_test(
+        tmp_path,
+        to_yaml([sliced], workbook),
+        step=f"{slices.seconds}s",
+        input_series=[
+            requests("ok", " ".join(map(str, [0, *oks]))),
+            requests("error", " ".join(map(str, [0, *errors]))),
+        ],
+        is_true=expected,
+    )
+
+
+@pytest.mark.integration
+@needs_promtool
+def test_an_alert_policy_of_its_own_holds_for_a_while_and_names_whom_it_is_for(tmp_path: Path) -> None:
+    alarm = Alarm("own", "sev1", 10, 300, 300, after=120, at_least=True, notify=("on-call",))
+    labels = {"sloctl_slo": "avail", "sloctl_service": "digits", "sloctl_window": "5m", "sloctl_pair": "own"}
+    alert = {
+        "exp_labels": labels | {"severity": "sev1", "sloctl_notify": "on-call"},
+        "exp_annotations": {
+            "summary": "SLO avail burns its error budget too fast",
+            "burn_rate": "100.0 over 5m and still going on; the limit is 10",
+        },
+    }
+    unit_test(
+        tmp_path,
+        to_yaml([objective(alarms=(alarm,))], ()),
+        step="1m",
+        input_series=[requests("ok", "0+10x10 100+0x20"), requests("error", "0+0x10 0+10x20")],
+        alert_rule_test=[
+            {"eval_time": "12m", "alertname": "SloctlErrorBudgetBurn", "exp_alerts": []},
+            {"eval_time": "20m", "alertname": "SloctlErrorBudgetBurn", "exp_alerts": [alert]},
+        ],
+    )
+
+
+@pytest.mark.integration
+@needs_promtool
+@pytest.mark.parametrize(
+    ("indicator", "error"),
+    [
+        pytest.param(Ratio(Selector("b"), good=Selector("a"), sampled=True), 0.75, id="gauges that count"),
+        pytest.param(Raw(Selector("r")), 0.8, id="a share of good"),
+        pytest.param(Raw(Selector("r"), failure=True), 0.2, id="a share of bad"),
+        pytest.param(QueryRatio("rate(b[{{.window}}])", bad="rate(a[{{ .window }}])"), 0.25, id="queries"),
+        pytest.param(QueryRatio("rate(b[{{.window}}])", bad="rate(none[{{.window}}])"), 0, id="no series is zero"),
+        pytest.param(QueryShare("avg_over_time(r[{{.window}}])", failure=True), 0.2, id="a query of a share"),
+    ],
+)
+def test_every_other_indicator_gives_its_ratio_over_short_and_long_windows(
+    tmp_path: Path, workbook: tuple[AlertWindow, ...], indicator: Any, error: float
+) -> None:
+    unit_test(
+        tmp_path,
+        to_yaml([objective(indicator)], workbook),
+        input_series=[
+            {"series": "a", "values": "0+25x300"},
+            {"series": "b", "values": "0+100x300"},
+            {"series": "r", "values": "0.2x300"},
+        ],
+        is_true=[(240, near(error_ratio(window), error)) for window in ("5m", "1h", "2h", "30d")],
     )
 
 
