@@ -18,7 +18,8 @@ from sloctl.engines.manifest import Accuracy, Build, Manifest, Probe, TensorEntr
 
 _BATCH = 16
 _SEED = 0
-_MOST_RUNS = 200
+_TURNS = 3
+_MOST_RUNS = 70  # in a turn
 _POWERS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 FINE = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 """Batch sizes of a table that a batch size is to be chosen from."""
@@ -117,23 +118,34 @@ def latencies(engine: Engine, budget: float = 1.0, clock: Callable[[], float] = 
 def latency_table(
     engine: Engine, sizes: Sequence[int], budget: float, clock: Callable[[], float] = time.perf_counter
 ) -> dict[int, Latency]:
-    """Latency by batch size, for those of `sizes` that the engine takes, within about `budget` seconds."""
+    """Latency by batch size, for those of `sizes` that the engine takes, within about `budget` seconds.
+
+    The sizes take turns, so that what disturbs the machine for a second does not fall on one of them alone.
+    """
     fitting = [size for size in sizes if size <= engine.max_batch]
     batches = {size: sample_inputs(list(engine.inputs), _SEED, size) for size in fitting}
-    return {size: time_runs(engine, batch, budget / len(fitting), clock) for size, batch in batches.items()}
+    for batch in batches.values():
+        engine.infer(batch)  # runtimes choose kernels and take memory in the first run
+    times: dict[int, list[float]] = {size: [] for size in fitting}
+    for _ in range(_TURNS):
+        for size, batch in batches.items():
+            times[size] += _runs(engine, batch, budget / len(fitting) / _TURNS, clock)
+    return {size: _latency(found) for size, found in times.items()}
 
 
-def time_runs(engine: Engine, batch: Mapping[str, Tensor], budget: float, clock: Callable[[], float]) -> Latency:
-    """Latency of this batch, within about `budget` seconds. Raises EngineError."""
-    engine.infer(batch)  # runtimes choose kernels and take memory in the first run
+def _runs(engine: Engine, batch: Mapping[str, Tensor], budget: float, clock: Callable[[], float]) -> list[float]:
+    """Seconds of each run of this batch: at least one, else as many as end within the budget. Raises EngineError."""
     times: list[float] = []
     until = clock() + budget
-    while len(times) < 3 or (clock() < until and len(times) < _MOST_RUNS):
+    while not times or (clock() < until and len(times) < _MOST_RUNS):
         start = clock()
         engine.infer(batch)
         times.append(clock() - start)
-    times.sort()
-    return Latency(statistics.median(times), times[ceil(0.99 * len(times)) - 1], len(times))
+    return times
+
+
+def _latency(times: list[float]) -> Latency:
+    return Latency(statistics.median(times), sorted(times)[ceil(0.99 * len(times)) - 1], len(times))
 
 
 def make_manifest(

@@ -1,5 +1,6 @@
 import io
 from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from sloctl.engines.base import EngineError, Execution, TensorSpec
-from sloctl.engines.measure import Evaluation, accuracy, latencies, predict
+from sloctl.engines.measure import Evaluation, accuracy, latencies, latency_table, predict
 from sloctl.engines.onnx import OnnxEngine
 
 
@@ -39,8 +40,32 @@ def test_a_slow_engine_is_measured_by_few_runs_a_fast_one_within_its_budget():
     latencies(slow, budget=0.5, clock=lambda: slow.now)
     assert len(slow.sizes) == 1 + 3  # one run to warm up
     fast = Clocked(max_batch=1)
-    latencies(fast, budget=50, clock=lambda: fast.now)
-    assert len(fast.sizes) == 1 + 50
+    latencies(fast, budget=60, clock=lambda: fast.now)
+    assert len(fast.sizes) == 1 + 60
+
+
+def test_what_disturbs_the_machine_for_a_while_does_not_fall_on_one_batch_size_alone():
+    engine = Clocked(max_batch=4)
+    table = latency_table(engine, [1, 2, 4], budget=90, clock=lambda: engine.now)
+    turns = [size for size, _ in groupby(engine.sizes)]
+    assert turns == [1, 2, 4] * 4  # to warm up, and three turns
+    assert {size: found.p50 for size, found in table.items()} == {1: 1, 2: 2, 4: 4}
+
+
+def test_the_99th_percentile_is_the_slowest_of_few_runs_and_not_of_many():
+    engine = Clocked(max_batch=1)
+    slow = iter([0, 9, *[0] * 400])
+
+    def infer(inputs: Mapping[str, np.ndarray]) -> Execution:
+        engine.now += 1 + next(slow)
+        return Execution({}, 1.0, 0.0)
+
+    engine.infer = infer
+    few = latency_table(engine, [1], budget=0, clock=lambda: engine.now)[1]
+    assert (few.runs, few.p50, few.p99) == (3, 1, 10)
+    slow = iter([0, 9, *[0] * 400])
+    many = latency_table(engine, [1], budget=600, clock=lambda: engine.now)[1]
+    assert (many.runs, many.p99) == (210, 1)
 
 
 def test_accuracy_and_agreement_are_shares_of_the_samples():
