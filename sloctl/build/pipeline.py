@@ -164,7 +164,7 @@ class Pipeline:
         with closing(host(made.path, runtime, self.use.hosting)) as engine:
             gate = self._gate(precision, engine, engine.runtime)
             measured = _accuracy(gate) if gate else None
-            return measure(
+            manifest = measure(
                 made.path,
                 engine,
                 runtime,
@@ -175,6 +175,8 @@ class Pipeline:
                 sizes=FINE,
                 budget=self.use.settings.measure_seconds,
             )
+        # What a plan needs is the version that built it, not that of the host which loads an older runtime for it.
+        return manifest.model_copy(update={"runtime_version": made.version})
 
     def _cannot_run(self, made: _Made) -> str | None:
         """Why this machine cannot run the plan; None where it can."""
