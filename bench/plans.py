@@ -1,6 +1,7 @@
 """What the benchmarks on a GPU share: a repository of the digits plans, a daemon over it, and a plain client."""
 
 import base64
+import ctypes
 import json
 import os
 import re
@@ -205,7 +206,8 @@ def cuda_region(server: Daemon, name: str, data: bytes) -> Iterator[None]:
     stream = cuda.new_stream()
     cuda.copy_in(pointer, source, stream)
     cuda.call("StreamSynchronize", stream)
-    handle = base64.b64encode(bytes(cuda.call("IpcGetMemHandle", pointer).reserved)).decode()
+    raw = (ctypes.c_char * 64).from_address(cuda.call("IpcGetMemHandle", pointer).getPtr())
+    handle = base64.b64encode(bytes(raw)).decode()
     server.post(
         f"/v2/cudasharedmemory/region/{name}/register",
         {"raw_handle": {"b64": handle}, "device_id": 0, "byte_size": len(data)},

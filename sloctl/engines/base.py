@@ -84,6 +84,31 @@ class LayerInfo:
     nodes: tuple[str, ...] = ()
 
 
+class Flight(Protocol):
+    """A batch that was handed over. `result` must be called, once, whether `wait` said that it is done or not."""
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it is done, waiting at most so long and without giving the thread away. Raises EngineError."""
+
+    def result(self) -> Execution:
+        """Waits for it to be done. Raises EngineError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """A flight that was over when it began, of a runtime that computes in the call."""
+
+    execution: Execution
+
+    def wait(self, seconds: float) -> bool:  # noqa: ARG002  the protocol's
+        """It is done."""
+        return True
+
+    def result(self) -> Execution:
+        """What it gave."""
+        return self.execution
+
+
 class Engine(Protocol):
     """A loaded, warm-able variant of a model.
 
@@ -121,6 +146,9 @@ class Engine(Protocol):
 
     def infer(self, *requests: Inputs) -> Execution:
         """Runs the rows of all requests, in order, as one batch. Raises EngineError."""
+
+    def begin(self, *requests: Inputs) -> Flight:
+        """Hands a batch over without waiting for it, where the runtime lets one. Raises EngineError."""
 
     def check(self, inputs: Inputs) -> Execution:
         """One small inference beside the load: on a context or at least buffers of its own. Raises EngineError."""

@@ -164,6 +164,17 @@ def follow(stream: Any, event: Any) -> None:
     call("StreamWaitEvent", stream, event, 0)
 
 
+def passed(event: Any) -> bool:
+    """Whether the event has passed. Raises EngineError."""
+    runtime = _runtime()
+    status, *_ = runtime.cudaEventQuery(event)
+    if status == runtime.cudaError_t.cudaErrorNotReady:
+        return False
+    if status != runtime.cudaError_t.cudaSuccess:
+        call("EventQuery", event)  # raises it with its name
+    return True
+
+
 def seconds_between(start: Any, end: Any) -> float:
     """Device time between two timed events that have passed."""
     return float(call("EventElapsedTime", start, end)) / 1e3

@@ -7,7 +7,7 @@ from time import perf_counter
 import numpy as np
 import onnxruntime as ort
 
-from sloctl.engines.base import EngineError, Execution, Inputs, LayerInfo, LayerTime, Tensor, TensorSpec
+from sloctl.engines.base import EngineError, Execution, Flight, Inputs, Landed, LayerInfo, LayerTime, Tensor, TensorSpec
 from sloctl.engines.batch import joined
 from sloctl.engines.datatypes import ONNX
 from sloctl.engines.onnx_profiler import ProfilerProcess
@@ -81,6 +81,10 @@ class OnnxEngine:
             raise EngineError(str(error).splitlines()[0]) from None
         end = perf_counter()
         return Execution(dict(zip(self._names, values, strict=True)), end - start, start - begin)
+
+    def begin(self, *requests: Inputs) -> Flight:
+        """Runs it: this runtime computes in the call. Raises EngineError."""
+        return Landed(self.infer(*requests))
 
     def check(self, inputs: Inputs) -> Execution:
         """Runs beside the others; a session takes calls from several threads. Raises EngineError."""

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from sloctl.engines import cuda
-from sloctl.engines.base import EngineError, Execution, Inputs, LayerInfo, LayerTime, TensorSpec
+from sloctl.engines.base import EngineError, Execution, Flight, Inputs, LayerInfo, LayerTime, TensorSpec
 from sloctl.engines.datatypes import NUMPY, TENSORRT
 from sloctl.engines.inspector import parse
 from sloctl.engines.tensorrt_pool import Pool
@@ -19,6 +20,31 @@ from sloctl.engines.tensorrt_runtime import check_version, module, new_profiler,
 from sloctl.engines.tensorrt_slot import Context, Profile, Slot, Tensors
 
 __all__ = ["TensorRTEngine", "check_version", "runtime_name"]
+
+
+class _InSlot:
+    """A batch in its slot, which is given back with its result."""
+
+    __slots__ = ("_device", "_pool", "_slot")
+
+    def __init__(self, pool: Pool, slot: Slot, device: int) -> None:
+        self._pool, self._slot, self._device = pool, slot, device
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it is done, asking over and over for so long. Raises EngineError."""
+        until = perf_counter() + seconds
+        while not self._slot.done():
+            if perf_counter() >= until:
+                return False
+        return True
+
+    def result(self) -> Execution:
+        """Waits for it and gives the slot back. Raises EngineError."""
+        try:
+            cuda.call("SetDevice", self._device)  # the thread that waits may be another one
+            return self._slot.finish()
+        finally:
+            self._pool.give_back(self._slot)
 
 
 class TensorRTEngine:
@@ -115,10 +141,19 @@ class TensorRTEngine:
 
     def infer(self, *requests: Inputs) -> Execution:
         """Runs one batch; the time on the device is between events around the launch. Raises EngineError."""
+        return self.begin(*requests).result()
+
+    def begin(self, *requests: Inputs) -> Flight:
+        """Hands one batch over, in a free slot. Raises EngineError."""
         self._enter()
         shapes = self._tensors.shapes(requests, self._max_batch)
-        with self._pool.slot(shapes) as slot:
-            return slot.run(requests, shapes)
+        slot = self._pool.take(shapes)
+        try:
+            slot.start(requests, shapes)
+        except BaseException:
+            self._pool.give_back(slot)
+            raise
+        return _InSlot(self._pool, slot, self._device)
 
     def check(self, inputs: Inputs) -> Execution:
         """Runs on a context of its own where the plan gives one, else in a slot of its own. Raises EngineError."""

@@ -1,8 +1,8 @@
 """The contexts of a plan and who gets which: hot ones in slots, and one apart for checks."""
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from sloctl.engines.base import EngineError
@@ -69,8 +69,7 @@ class Pool:
         """The profile for the largest shapes."""
         return max(self._contexts, key=_width).profile
 
-    @contextmanager
-    def slot(self, shapes: Shapes) -> Iterator[Slot]:
+    def take(self, shapes: Shapes) -> Slot:
         """A free slot on the nearest profile that fits, waited for if need be. Raises EngineError if none fits."""
         fitting = [slot for slot in self._slots if slot.context.profile.fits(shapes)]
         if not fitting:
@@ -82,13 +81,14 @@ class Pool:
             taken = min(free, key=lambda slot: (slot.context.profile.distance(shapes), slot.context.busy))
             taken.busy = True
             taken.context.busy += 1
-        try:
-            yield taken
-        finally:
-            with self._free:
-                taken.busy = False
-                taken.context.busy -= 1
-                self._free.notify_all()
+        return taken
+
+    def give_back(self, slot: Slot) -> None:
+        """The slot is free for the next batch."""
+        with self._free:
+            slot.busy = False
+            slot.context.busy -= 1
+            self._free.notify_all()
 
     def _ranges(self) -> str:
         profiles = {context.profile.index: context.profile for context in self._contexts}.values()

@@ -7,8 +7,8 @@ takes the interpreter's lock back once instead of at every call.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from math import prod
 from time import perf_counter
@@ -180,6 +180,10 @@ class Slot:
         self.busy = False
         self._seen: dict[Shapes, _Seen] = {}
         self._seconds = 0.0
+        self._held: Sequence[Inputs] = ()
+        self._expected: Mapping[str, Shape] = {}
+        self._awaited: Any = None
+        self._handed_over = 0.0
         with ExitStack() as stack:
             self._closing = stack
             self._stream = self._own("Stream", cuda.new_stream())
@@ -217,19 +221,41 @@ class Slot:
 
     def run(self, requests: Sequence[Inputs], shapes: Shapes, graphs: bool = True) -> Execution:
         """Runs one batch to its end. Raises EngineError."""
+        self.start(requests, shapes, graphs)
+        return self.finish()
+
+    def start(self, requests: Sequence[Inputs], shapes: Shapes, graphs: bool = True) -> None:
+        """Hands one batch over. Raises EngineError, and then nothing of it is left behind."""
         begin = perf_counter()
+        self._held = requests  # the device may read them until the batch is done
+        with self._cleared_on_failure():
+            self._expected, self._awaited = self._launch(self._sources(requests), shapes, graphs)
+        self._handed_over = perf_counter() - begin
+
+    def done(self) -> bool:
+        """Whether the batch is done. Raises EngineError."""
+        return cuda.passed(self._awaited)
+
+    def finish(self) -> Execution:
+        """Waits for the batch. Raises EngineError."""
+        with self._cleared_on_failure():
+            cuda.call("EventSynchronize", self._awaited)
+            self._seconds = cuda.seconds_between(self._start, self._end)
+        self._held = ()
+        shapes = self._expected.items()
+        outputs = {name: self._results[name].array[: prod(s)].reshape(s).copy() for name, s in shapes}
+        return Execution(outputs, self._seconds, self._handed_over, self.context.number)
+
+    @contextmanager
+    def _cleared_on_failure(self) -> Iterator[None]:
         try:
-            results, done = self._launch(self._sources(requests), shapes, graphs)
-            handed_over = perf_counter()
-            cuda.call("EventSynchronize", done)
+            yield
         except BaseException:
             with suppress(EngineError):  # nothing may go on reading the requests or writing the buffers
                 cuda.call("StreamSynchronize", self._stream)
                 cuda.call("StreamSynchronize", self.context.stream)
+            self._held = ()
             raise
-        self._seconds = cuda.seconds_between(self._start, self._end)
-        outputs = {name: self._results[name].array[: prod(s)].reshape(s).copy() for name, s in results.items()}
-        return Execution(outputs, self._seconds, handed_over - begin, self.context.number)
 
     def _sources(self, requests: Sequence[Inputs]) -> list[tuple[int, Tensor | DeviceArray]]:
         """Where each part of each input goes on the device: the requests' rows, one after another."""

@@ -13,7 +13,9 @@ from sloctl.engines.base import (
     Engine,
     EngineError,
     Execution,
+    Flight,
     Inputs,
+    Landed,
     LayerInfo,
     LayerTime,
     TensorSpec,
@@ -101,6 +103,10 @@ class FaultyEngine:
     def infer(self, *requests: Inputs) -> Execution:
         """Runs the batch, spoilt by what the switch says. Raises EngineError."""
         return self._run(lambda: self._engine.infer(*requests))
+
+    def begin(self, *requests: Inputs) -> Flight:
+        """Hands over to the engine behind it; with a fault on, all of it happens in the call. Raises EngineError."""
+        return Landed(self.infer(*requests)) if self._switch.faults else self._engine.begin(*requests)
 
     def check(self, inputs: Inputs) -> Execution:
         """Checks the engine, spoilt in the same way. Raises EngineError."""

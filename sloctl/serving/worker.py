@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,14 +34,32 @@ class BatchResult:
 
 def execute(engine: Engine, requests: Sequence[Inputs], rows: int, check_finite: bool) -> BatchResult:
     """Runs the requests as one batch and checks what came out. Never raises."""
+    return _judged(lambda: engine.infer(*requests), requests, rows, check_finite, time.perf_counter())
+
+
+def execute_soon(
+    engine: Engine, requests: Sequence[Inputs], rows: int, check_finite: bool, patience: float
+) -> BatchResult | Callable[[], BatchResult]:
+    """The same, waiting no longer than `patience` seconds; then what is left to call in a thread. Never raises."""
     started = time.perf_counter()
     try:
-        execution = engine.infer(*requests)
-    except EngineError as error:
-        lost = isinstance(error, DeviceLostError)
-        return BatchResult(requests, time.perf_counter() - started, error=str(error), lost=lost)
+        flight = engine.begin(*requests)
     except Exception as error:  # whatever a runtime throws fails this batch, not the process
-        return BatchResult(requests, time.perf_counter() - started, error=f"{type(error).__name__}: {error}")
+        return _failed(requests, started, error)
+    finish = partial(_judged, flight.result, requests, rows, check_finite, started)
+    try:
+        return finish() if flight.wait(patience) else finish
+    except EngineError:  # its result raises the same, and gives back what it holds
+        return finish()
+
+
+def _judged(
+    run: Callable[[], Execution], requests: Sequence[Inputs], rows: int, check_finite: bool, started: float
+) -> BatchResult:
+    try:
+        execution = run()
+    except Exception as error:
+        return _failed(requests, started, error)
     result = BatchResult(requests, time.perf_counter() - started, execution)
     for name, array in execution.outputs.items():
         if array.ndim == 0 or array.shape[0] != rows:
@@ -49,6 +68,12 @@ def execute(engine: Engine, requests: Sequence[Inputs], rows: int, check_finite:
             bad: NDArray[np.bool_] = np.logical_not(np.isfinite(array).reshape(rows, -1).all(axis=1))
             result.bad = bad if result.bad is None else np.logical_or(result.bad, bad)
     return result
+
+
+def _failed(requests: Sequence[Inputs], started: float, error: Exception) -> BatchResult:
+    seconds, lost = time.perf_counter() - started, isinstance(error, DeviceLostError)
+    message = str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"
+    return BatchResult(requests, seconds, error=message, lost=lost)
 
 
 def settle(future: "asyncio.Future[Any]") -> Callable[[Any], None]:

@@ -17,6 +17,7 @@ WEIGHTS = np.arange(12, dtype=np.float32).reshape(4, 3)
 class Status(enum.IntEnum):
     cudaSuccess = 0
     cudaErrorMemoryAllocation = 2
+    cudaErrorNotReady = 600
     cudaErrorIllegalAddress = 700
 
 
@@ -143,6 +144,9 @@ class Cuda(ModuleType):
 
     def cudaEventRecord(self, event: int, stream: int) -> tuple[Any, ...]:
         return self._do("EventRecord")
+
+    def cudaEventQuery(self, event: int) -> tuple[Any, ...]:
+        return self._do("EventQuery")
 
     def cudaEventElapsedTime(self, start: int, end: int) -> tuple[Any, ...]:
         return self._do("EventElapsedTime", 0.25)

@@ -364,3 +364,25 @@ def test_the_inspector_tells_of_layers_where_the_engine_can_be_asked(gpu: Simple
     (plan.parent / LEAN).touch()
     gpu.trt.information = '{"Layers": ["gemm"]}'
     assert _engine(plan, lean=LEAN).layers == {}
+
+
+def test_a_batch_that_was_handed_over_is_waited_for_no_longer_than_asked(gpu: SimpleNamespace, plan: Path):
+    engine = _engine(plan)
+    gpu.cuda.fails["EventQuery"] = gpu.cuda.cudaError_t.cudaErrorNotReady
+    flight = engine.begin(_rows(2))
+    assert not flight.wait(0.0)
+    gpu.cuda.fails.clear()
+    assert flight.wait(0.0)
+    np.testing.assert_allclose(flight.result().outputs["y"], _rows(2)["x"] @ gpu.weights, rtol=1e-6)
+
+
+@pytest.mark.parametrize("call", ["MemcpyAsync", "GraphLaunch", "EventSynchronize"])
+def test_a_batch_that_fails_gives_its_slot_back(gpu: SimpleNamespace, plan: Path, call: str):
+    engine = _engine(plan)
+    engine.infer(_rows(2))
+    for _ in range(5):
+        gpu.cuda.fails[call] = gpu.cuda.cudaError_t.cudaErrorMemoryAllocation
+        with pytest.raises(EngineError, match=call):
+            engine.infer(_rows(2))
+        gpu.cuda.fails.clear()
+        engine.infer(_rows(2))

@@ -16,7 +16,7 @@ from sloctl.admission.classes import PriorityClasses
 from sloctl.board import Board, Phase
 from sloctl.config.daemon import DaemonConfig, ModelConfig
 from sloctl.config.runtime import Runtime
-from sloctl.engines.base import EngineError, Execution, Inputs, LayerInfo, LayerTime, Tensor, TensorSpec
+from sloctl.engines.base import EngineError, Execution, Flight, Inputs, LayerInfo, LayerTime, Tensor, TensorSpec
 from sloctl.engines.batch import joined
 from sloctl.serving.dataplane import DataPlane
 from sloctl.serving.faults import HostFaults
@@ -28,6 +28,21 @@ from sloctl.serving.worker import EngineThread
 
 X = TensorSpec("x", "FP32", (-1, 4))
 Y = TensorSpec("y", "FP32", (-1, 4))
+
+
+@dataclass
+class FakeFlight:
+    """A batch of a fake engine that is done once the engine may go."""
+
+    engine: "FakeEngine"
+    requests: Sequence[Inputs]
+
+    def wait(self, seconds: float) -> bool:
+        return self.engine.go.is_set()
+
+    def result(self) -> Execution:
+        self.engine.flown_in.append(threading.current_thread().name)
+        return self.engine.infer(*self.requests)
 
 
 class FakeEngine:
@@ -51,6 +66,7 @@ class FakeEngine:
         self.go = threading.Event()
         self.go.set()
         self.bad_check = ""
+        self.flown_in: list[str] = []  # the threads that waited for batches handed over
         self.profiled: list[Mapping[str, Tensor]] = []
 
     def infer(self, *requests: Inputs) -> Execution:
@@ -64,6 +80,9 @@ class FakeEngine:
         # A row that starts with 13 is unlucky: its output is not finite.
         out = np.where((first[:, :1] == 13) | self.bad, np.float32(np.nan), out)
         return Execution({"y": out.astype(np.float32)}, 1e-5, 1e-6, self.context)
+
+    def begin(self, *requests: Inputs) -> Flight:
+        return FakeFlight(self, requests)
 
     def check(self, inputs: Inputs) -> Execution:
         if self.bad_check:

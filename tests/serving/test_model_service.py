@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import threading
 import time
 
 import pytest
@@ -102,6 +103,33 @@ async def test_an_engine_that_takes_two_batches_has_two_in_hand_and_no_more(make
     engine.go.set()
     assert [values(response)[0] for response in await asyncio.gather(*tasks)] == [0.0, 2.0, 4.0]
     assert engine.batches[-3:] == [8, 8, 8]
+
+
+async def test_a_lone_short_batch_is_waited_for_on_the_loop_and_no_longer_than_it_should_take(make):
+    bench = make()
+    engine = bench.engines["fp32"]
+    engine.concurrency = 2
+    await bench.load()
+    assert values(await bench.infer(1)) == [2.0] * 4
+    assert engine.flown_in == [threading.current_thread().name]
+    engine.go.clear()  # this one takes longer
+    late = asyncio.create_task(bench.infer(2))
+    await until(lambda: bench.model._lane.jobs)
+    beside = asyncio.create_task(bench.infer(3))
+    engine.go.set()
+    assert values(await late) == [4.0] * 4
+    assert values(await beside) == [6.0] * 4
+    assert engine.flown_in[1] == "m/fp32"
+
+
+async def test_a_lone_short_batch_that_fails_is_answered_as_any_other(make):
+    bench = make()
+    engine = bench.engines["fp32"]
+    engine.concurrency = 2
+    await bench.load()
+    engine.fail = "CUDA error 700"
+    assert (await bench.infer(1)).status == 500
+    assert bench.scalar(c.ENGINE_ERRORS, "m", "fp32") == 1
 
 
 @pytest.mark.parametrize("variant", [-1, 2, 99])
