@@ -1,14 +1,24 @@
 """`sloctl rules`: Prometheus rules for the SLOs that the daemon judges itself."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
+class Compat(StrEnum):
+    """Whose rules to write."""
+
+    SLOTH = "sloth"
+
+
 def rules(
-    files: Annotated[list[Path], typer.Argument(help="OpenSLO files.")],
+    files: Annotated[list[Path], typer.Argument(help="Files of SLOs, OpenSLO or Sloth.")],
     windows: Annotated[Path | None, typer.Option(help="Alerting windows in place of the SRE workbook's.")] = None,
+    compat: Annotated[
+        Compat | None, typer.Option(help="Names, labels and expressions of another tool, for its dashboards.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="File to write; standard output without it.")
     ] = None,
@@ -19,7 +29,8 @@ def rules(
     """
     from sloctl.config.documents import load_bundle
     from sloctl.config.problems import ConfigError, require
-    from sloctl.slo.prometheus import to_yaml
+    from sloctl.slo import sloth_rules
+    from sloctl.slo.prometheus import dumped, to_yaml
 
     try:
         bundle = load_bundle([*files, windows] if windows else files)
@@ -30,7 +41,12 @@ def rules(
     if not bundle.objectives:
         typer.echo("error: there is no SLO in these files", err=True)
         raise typer.Exit(1)
-    text = to_yaml(bundle.objectives, bundle.windows)
+    try:
+        foreign = compat and sloth_rules.rule_groups(bundle.objectives, bundle.windows)
+    except ValueError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+    text = dumped(foreign) if foreign else to_yaml(bundle.objectives, bundle.windows)
     if output is None:
         typer.echo(text, nl=False)
         return

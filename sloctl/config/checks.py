@@ -14,7 +14,8 @@ from sloctl.config.sources import Document, Loc
 from sloctl.policy import document as policy
 from sloctl.policy.document import PolicyDocument
 from sloctl.policy.facts import Vocabulary
-from sloctl.slo import openslo
+from sloctl.slo import dialects, openslo
+from sloctl.slo.dialects import SloModel
 from sloctl.slo.objective import Objective, QueryRatio, QueryShare, thresholds
 from sloctl.slo.openslo import SloDocument
 from sloctl.slo.openslo_library import Library, references
@@ -37,20 +38,21 @@ class Loaded(Generic[M_co]):
 
 
 def check_slos(
-    slos: Iterable[Loaded[SloDocument]], shared: Iterable[Loaded[Any]], windows: Sequence[AlertWindow]
-) -> tuple[list[Loaded[SloDocument]], list[Problem]]:
+    slos: Iterable[Loaded[SloModel]], shared: Iterable[Loaded[Any]], windows: Sequence[AlertWindow]
+) -> tuple[list[Loaded[SloModel]], list[Problem]]:
     """The SLOs that are right, with what they refer to among `shared` in its place; what is wrong with the others."""
     library = Library({(each.model.kind, each.model.metadata.name): each.model for each in shared if each.whole})
-    good, problems = [], []
+    good: list[Loaded[SloModel]] = []
+    problems = []
     for written in slos:
         document = written.document
-        model = library.resolved(written.model)
+        model = library.resolved(written.model) if isinstance(written.model, SloDocument) else written.model
         if model is None:  # what is missing is a problem of check_references, or of the document that it is in
             continue
         slo = Loaded(model, document, written.whole)
         found = [
             document.problem(loc, Code.INVALID_SLO, *parted(message))
-            for loc, message in openslo.check(slo.model, windows, whole=slo.whole)
+            for loc, message in dialects.check(slo.model, windows, whole=slo.whole)
             if slo.whole or loc in document.spots  # nothing about what was left out
         ]
         problems += found
@@ -101,33 +103,35 @@ def check_sources(slos: Iterable[tuple[Document, Sequence[Objective]]]) -> Itera
 
 
 def check_names(
-    slos: Sequence[Loaded[SloDocument]],
+    slos: Sequence[Loaded[SloModel]],
     policies: Sequence[Loaded[PolicyDocument]],
     tables: Sequence[Loaded[AlertWindows]],
     shared: Sequence[Loaded[Any]],
 ) -> Iterator[Problem]:
     """Two of one name, two policies for a model, two tables of windows; each names the place of the first."""
-    names = [(slo.document, name) for slo in slos for name in openslo.names(slo.model)]
-    yield from _repeated(names, ("metadata", "name"), Code.DUPLICATE_NAME, "an SLO is named {!r} twice")
-    names = [(each.document, each.model.metadata.name) for each in policies]
-    yield from _repeated(names, ("metadata", "name"), Code.DUPLICATE_NAME, "a policy is named {!r} twice")
-    names = [(each.document, each.model.spec.model) for each in policies]
-    yield from _repeated(names, ("spec", "model"), Code.SECOND_POLICY, "a second policy for model {!r}")
+    found = [(slo.document, *name) for slo in slos for name in dialects.names(slo.model)]
+    yield from _repeated(found, Code.DUPLICATE_NAME, "an SLO is named {!r} twice")
+    at: Loc = ("metadata", "name")
+    found = [(each.document, at, each.model.metadata.name) for each in policies]
+    yield from _repeated(found, Code.DUPLICATE_NAME, "a policy is named {!r} twice")
+    found = [(each.document, ("spec", "model"), each.model.spec.model) for each in policies]
+    yield from _repeated(found, Code.SECOND_POLICY, "a second policy for model {!r}")
     for kind in dict.fromkeys(each.model.kind for each in shared):
-        names = [(each.document, each.model.metadata.name) for each in shared if each.model.kind == kind]
-        yield from _repeated(names, ("metadata", "name"), Code.DUPLICATE_NAME, f"{kind} {{!r}} is there twice")
-    names = [(table.document, "AlertWindows") for table in tables]
-    yield from _repeated(names, ("kind",), Code.DUPLICATE_NAME, "a second document of kind {}")
+        found = [(each.document, at, each.model.metadata.name) for each in shared if each.model.kind == kind]
+        yield from _repeated(found, Code.DUPLICATE_NAME, f"{kind} {{!r}} is there twice")
+    found = [(table.document, ("kind",), "AlertWindows") for table in tables]
+    yield from _repeated(found, Code.DUPLICATE_NAME, "a second document of kind {}")
 
 
-def _repeated(names: Iterable[tuple[Document, str]], loc: Loc, code: Code, message: str) -> Iterator[Problem]:
-    first: dict[str, Document] = {}
-    for document, name in names:
+def _repeated(names: Iterable[tuple[Document, Loc, str]], code: Code, message: str) -> Iterator[Problem]:
+    first: dict[str, tuple[Document, Loc]] = {}
+    for document, loc, name in names:
         if name in first:
-            where = first[name].where(loc)
+            source, place = first[name]
+            where = source.where(place)
             yield document.problem(loc, code, f"{message.format(name)}; the first is at {where}", "only one")
         else:
-            first[name] = document
+            first[name] = (document, loc)
 
 
 def check_labels(documents: Iterable[Document], daemon: DaemonConfig) -> Iterator[Problem]:
@@ -225,9 +229,11 @@ def _unusable(path: Path) -> str | None:
         return f"cannot be read: {(getattr(error, 'strerror', None) or 'not UTF-8 text').lower()}"
 
 
-def check_bounds(slos: Iterable[Loaded[SloDocument]], topology: Topology) -> Iterator[Problem]:
+def check_bounds(slos: Iterable[Loaded[SloModel]], topology: Topology) -> Iterator[Problem]:
     """Latency thresholds that a running daemon's histograms do not have; they are laid out once, at start."""
     for slo in slos:
+        if not isinstance(slo.model, SloDocument):
+            continue  # over queries, which have no bounds
         missing = [value for value in thresholds(openslo.objectives(slo.model)) if value not in topology.bounds]
         for index, objective in enumerate(slo.model.spec.objectives):
             if objective.value in missing:

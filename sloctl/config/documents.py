@@ -25,9 +25,9 @@ from sloctl.config.resources import resource
 from sloctl.config.sources import Document, Source, read
 from sloctl.config.yaml_source import parse
 from sloctl.policy.document import PolicyDocument
+from sloctl.slo.dialects import SloModel, objectives
 from sloctl.slo.evaluate import longest_window
 from sloctl.slo.objective import Objective
-from sloctl.slo.openslo import SloDocument, objectives
 from sloctl.slo.openslo_alerting import (
     AlertConditionDocument,
     AlertPolicyDocument,
@@ -35,12 +35,13 @@ from sloctl.slo.openslo_alerting import (
     DataSourceDocument,
     ServiceDocument,
 )
-from sloctl.slo.openslo_model import SliDocument
+from sloctl.slo.openslo_model import SliDocument, SloDocument
+from sloctl.slo.sloth_model import SlothDocument, SlothResource
 from sloctl.slo.windows import AlertWindow, AlertWindows
 
 DAEMON = ("sloctl/v1", "Daemon")
 WINDOWS = ("sloctl/v1", "AlertWindows")
-OPENSLO = "openslo/v1"
+OPENSLO, SLOTH = "openslo/v1", "prometheus/v1"
 SHARED: Mapping[tuple[str, str], type[Model]] = {
     (OPENSLO, "SLI"): SliDocument,
     (OPENSLO, "Service"): ServiceDocument,
@@ -49,14 +50,19 @@ SHARED: Mapping[tuple[str, str], type[Model]] = {
     (OPENSLO, "AlertCondition"): AlertConditionDocument,
     (OPENSLO, "AlertNotificationTarget"): AlertTargetDocument,
 }
-KINDS: Mapping[tuple[str, str], type[Model]] = {
+SLOS: Mapping[tuple[str, str], type[SloModel]] = {
     (OPENSLO, "SLO"): SloDocument,
+    (SLOTH, ""): SlothDocument,
+    ("sloth.slok.dev/v1", "PrometheusServiceLevel"): SlothResource,
+}
+KINDS: Mapping[tuple[str, str], type[Model]] = {
+    **SLOS,
     **SHARED,
     ("sloctl/v1", "Policy"): PolicyDocument,
     WINDOWS: AlertWindows,
     DAEMON: DaemonConfig,
 }
-_SUPPORTED = ", ".join(f"{kind} ({version})" for version, kind in KINDS)
+_SUPPORTED = ", ".join(f"{kind or 'version'} ({version})" for version, kind in KINDS)
 DEFAULT_WINDOWS = "rules/windows/sre-workbook.yaml"
 
 M = TypeVar("M", bound=Model)
@@ -98,7 +104,7 @@ class Bundle:
     With problems it still holds every document that is right by itself.
     """
 
-    slo_documents: tuple[Loaded[SloDocument], ...]
+    slo_documents: tuple[Loaded[SloModel], ...]
     policy_documents: tuple[Loaded[PolicyDocument], ...]
     windows: tuple[AlertWindow, ...]
     problems: tuple[Problem, ...]
@@ -134,9 +140,9 @@ def bundle_of(files: Files, daemon: DaemonConfig | None = None, accuracies: Accu
     tables = sorter.whole(AlertWindows)
     windows = tables[0].model.windows() if tables else _default_windows()
     shared = [loaded for model in SHARED.values() for loaded in sorter.any(model)]
-    slos, wrong = check_slos(sorter.any(SloDocument), shared, windows)
+    slos, wrong = check_slos(sorter.slos(), shared, windows)
     policies = sorter.any(PolicyDocument)
-    written = [document for document in files.documents if KINDS.get(kind_of(document)) is SloDocument]
+    written = [document for document in files.documents if kind_of(document) in SLOS]
     names = _slo_names(files, slos, written, daemon)
     # What a bad SLO would keep cannot be told, and its own problem comes first.
     kept = [objective for slo in slos for objective in objectives(slo.model)]
@@ -149,7 +155,7 @@ def bundle_of(files: Files, daemon: DaemonConfig | None = None, accuracies: Accu
         *_misplaced(files.documents),
         *check_indicators(shared),
         *check_references(open_slo),
-        *check_names(sorter.any(SloDocument), policies, sorter.any(AlertWindows), shared),
+        *check_names(sorter.slos(), policies, sorter.any(AlertWindows), shared),
         *(check_labels(open_slo, daemon) if daemon else ()),
         *(check_sources((slo.document, objectives(slo.model)) for slo in slos) if daemon else ()),
         *check_policies(policies, names, daemon, longest, accuracies),
@@ -159,7 +165,7 @@ def bundle_of(files: Files, daemon: DaemonConfig | None = None, accuracies: Accu
 
 
 def _slo_names(
-    files: Files, slos: Iterable[Loaded[SloDocument]], written: Sequence[Document], daemon: DaemonConfig | None
+    files: Files, slos: Iterable[Loaded[SloModel]], written: Sequence[Document], daemon: DaemonConfig | None
 ) -> list[str] | None:
     """What policies may name as an SLO; None where that cannot be told, since a file could not be read."""
     unread = {problem.path for problem in files.problems} - {document.source.path for document in files.documents}
@@ -206,6 +212,8 @@ def load_daemon(path: Path) -> tuple[Loaded[DaemonConfig] | None, list[Problem]]
 def kind_of(document: Document) -> tuple[str, str]:
     """The apiVersion and kind as written; empty where they are not text."""
     value = document.value if isinstance(document.value, dict) else {}
+    if value.get("version") == SLOTH and "apiVersion" not in value:
+        return SLOTH, ""  # Sloth's files have neither of the two
     version, kind = value.get("apiVersion"), value.get("kind")
     return (version if isinstance(version, str) else "", kind if isinstance(kind, str) else "")
 
@@ -238,6 +246,10 @@ class _Sorter:
             if isinstance(loaded.model, model)
         ]
 
+    def slos(self) -> list[Loaded[SloModel]]:
+        """The SLOs in any dialect, those with fields left out among them."""
+        return [loaded for model in SLOS.values() for loaded in self.any(model)]
+
     def whole(self, model: type[M]) -> list[Loaded[M]]:
         """The documents of one model without problems."""
         return [loaded for loaded in self.any(model) if loaded.whole]
@@ -251,8 +263,9 @@ def _unknown(document: Document) -> Problem:
         if name not in document.value:
             return document.problem((), Code.UNKNOWN_DOCUMENT, f"the document has no {name}", expected)
     version, kind = kind_of(document)
-    if kind not in {known for _, known in KINDS}:
-        more = suggestion(kind, [known for _, known in KINDS])
+    kinds = [known for _, known in KINDS if known]
+    if kind not in kinds:
+        more = suggestion(kind, kinds)
         return document.problem(("kind",), Code.UNKNOWN_DOCUMENT, f'kind "{kind}" is not supported{more}', expected)
     message = f'apiVersion "{version}" is not supported for kind {kind}'
     return document.problem(("apiVersion",), Code.UNKNOWN_DOCUMENT, message, expected)

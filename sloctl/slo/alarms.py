@@ -11,7 +11,8 @@ def alarms_of(objective: Objective, table: Sequence[AlertWindow]) -> tuple[Alarm
     if objective.alarms is not None:
         return objective.alarms
     step = objective.slices.seconds if objective.slices else SHORTEST
-    return tuple(pair.alarm() for pair in for_period(table, objective.period_seconds, step))
+    kept = [pair for pair in table if objective.tiers.get(pair.severity, True)]
+    return tuple(pair.alarm() for pair in for_period(kept, objective.period_seconds, step))
 
 
 def lengths_of(objective: Objective, alarms: Sequence[Alarm]) -> tuple[float, ...]:

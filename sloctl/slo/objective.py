@@ -99,11 +99,21 @@ class Slices:
 
 
 @dataclass(frozen=True, slots=True)
+class Tier:
+    """What alerts of one severity are called and carry; empty fields are for the defaults. Templates of Prometheus."""
+
+    name: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Objective:
     """One target over one indicator: the share of good events, in (0, 1), over a period.
 
     The period rolls over `period_seconds`, or is that of a `calendar` (then `period_seconds` is its nominal
-    length). With `alarms` an SLO has these alerts in place of the table's.
+    length). With `alarms` an SLO has these alerts in place of the table's. `tiers` say by severity what alerts carry;
+    of one that is None there are none. `origin` is the format that the SLO was written in.
     """
 
     name: str
@@ -117,6 +127,8 @@ class Objective:
     calendar: Calendar | None = None
     slices: Slices | None = None
     alarms: tuple[Alarm, ...] | None = None
+    tiers: Mapping[str, Tier | None] = field(default_factory=dict)
+    origin: str = "openslo/v1"
 
     @property
     def unit(self) -> int:

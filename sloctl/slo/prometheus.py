@@ -25,7 +25,7 @@ import yaml
 
 from sloctl.config.base import format_duration
 from sloctl.slo.alarms import alarms_of, lengths_of
-from sloctl.slo.objective import Objective, Slices
+from sloctl.slo.objective import Objective, Slices, Tier
 from sloctl.slo.promql import events, is_sampled, quote
 from sloctl.slo.slices import SLACK
 from sloctl.slo.windows import Alarm, AlertWindow
@@ -61,14 +61,13 @@ def to_yaml(objectives: Sequence[Objective], windows: Sequence[AlertWindow]) -> 
         "# Written by `sloctl rules`; change the SLO files and write it anew.\n"
         f"# The shortest window wants a scrape interval of at most {scrape}.\n"
     )
-    body = yaml.dump(
-        rule_groups(objectives, windows),
-        Dumper=yaml.CSafeDumper,
-        sort_keys=False,
-        allow_unicode=True,
-        width=10_000,  # expressions stay on one line
-    )
-    return f"{head}{body}"
+    return f"{head}{dumped(rule_groups(objectives, windows))}"
+
+
+def dumped(groups: Rule) -> str:
+    """A rule file's data as YAML."""
+    width = 10_000  # expressions stay on one line
+    return yaml.dump(groups, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=width)
 
 
 def _step(objective: Objective) -> float:
@@ -162,9 +161,11 @@ def _alert(objective: Objective, alarm: Alarm) -> Rule:
     expression = f"{long} {exceeds} {factor}"
     if alarm.short != alarm.long:
         expression += f" and ignoring (sloctl_window) {short} {exceeds} {factor}"
-    labels = {"sloctl_slo": objective.name, "severity": alarm.severity, "sloctl_pair": alarm.name}
+    tier = objective.tiers.get(alarm.severity) or Tier()
+    ours = {"sloctl_slo": objective.name, "sloctl_pair": alarm.name}
+    labels = {"severity": alarm.severity} | dict(tier.labels) | ours
     return {
-        "alert": ALERT,
+        "alert": tier.name or ALERT,
         "expr": expression,
         **({"for": format_duration(alarm.after)} if alarm.after else {}),
         "labels": labels | ({"sloctl_notify": ",".join(alarm.notify)} if alarm.notify else {}),
@@ -173,7 +174,8 @@ def _alert(objective: Objective, alarm: Alarm) -> Rule:
             "summary": f"SLO {objective.name} burns its error budget too fast",
             "burn_rate": f'{{{{ printf "%.1f" $value }}}} over {format_duration(alarm.long)} and still going on; '
             f"the limit is {factor}",
-        },
+        }
+        | dict(tier.annotations),
     }
 
 

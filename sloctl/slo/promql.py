@@ -26,7 +26,7 @@ def events(indicator: Indicator, window: float) -> tuple[str, str]:
     if isinstance(indicator, QueryRatio):
         return _query_ratio(indicator, window)
     if isinstance(indicator, QueryShare):
-        share = f"clamp(avg({filled(indicator.query, window)}) >= -Inf, 0, 1)"
+        share = f"clamp(avg({_at(indicator.query, window)}) >= -Inf, 0, 1)"
         return (f"1 - {share}" if indicator.failure else share), f"0 * {share} + 1"
     return (_samples if is_sampled(indicator) else _observations)(indicator, window)
 
@@ -48,14 +48,18 @@ def _ratio(ratio: Ratio, window: float) -> tuple[str, str]:
 
 
 def _query_ratio(ratio: QueryRatio, window: float) -> tuple[str, str]:
-    total = f"sum({filled(ratio.total, window)})"
-    part = f"(sum({filled(ratio.good or ratio.bad or '', window)}) or 0 * {total})"  # a query without series is zero
+    total = f"sum({_at(ratio.total, window)})"
+    part = f"(sum({_at(ratio.good or ratio.bad or '', window)}) or 0 * {total})"  # a query without series is zero
     return (part if ratio.good is not None else f"{total} - {part}"), total
 
 
-def filled(query: str, window: float) -> str:
+def filled(query: str, window: str) -> str:
     """A query with the range in the place of `{{.window}}`."""
-    return WINDOW.sub(format_duration(window), query).strip()
+    return WINDOW.sub(window, query)
+
+
+def _at(query: str, window: float) -> str:
+    return " ".join(filled(query, format_duration(window)).split("\n")).strip()
 
 
 def _counted(selector: Selector, window: float) -> str:
