@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "decisions": ("sloctl.cli.decisions", "decisions"),
     "override": ("sloctl.cli.override", "override"),
     "layers": ("sloctl.cli.layers", "layers"),
+    "simulate": ("sloctl.cli.simulate", "simulate"),
     "validate": ("sloctl.cli.validate", "validate"),
     "rules": ("sloctl.cli.rules", "rules"),
     "build": ("sloctl.cli.build", "build"),

@@ -1,0 +1,80 @@
+"""Whole simulations: the same for a seed, and the planner keeps its promises on every course."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from sloctl.simulate.load import Course, Scale, Shape, length_of, recorded, synthetic
+from sloctl.simulate.run import simulate
+
+SCALE = Scale.of([500.0, 1000.0], margin=0.15, cooldown=300.0)
+
+
+def course(shape: Shape, seed: int, length: float | None = None, dt: float = 1.0) -> Course:
+    return synthetic(shape, SCALE, 3, length or length_of(shape), dt, seed)
+
+
+def ups_and_downs(result):
+    return [decision for decision in result.decisions if decision.action.startswith("precision:")]
+
+
+def test_a_seed_gives_the_same_result_and_another_another(setup) -> None:
+    first, again, other = (simulate(setup, course(Shape.FLASH_CROWD, seed)) for seed in (1, 1, 2))
+    assert (first.decisions, first.points, first.offered) == (again.decisions, again.points, again.offered)
+    assert first.offered != other.offered
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("shape", "least", "most"), [("step", 1, 1), ("ramp", 1, 1), ("noise", 0, 2)])
+def test_a_rise_gives_one_switch_and_noise_at_most_two_an_hour(setup, shape, least, most, seed) -> None:
+    result = simulate(setup, course(Shape(shape), seed))
+    assert least <= result.switches <= most
+
+
+@pytest.mark.parametrize("shape", list(Shape))
+def test_no_course_brings_anything_back_inside_the_cooldown(setup, shape) -> None:
+    result = simulate(setup, course(shape, seed=7, length=2 * 3600.0))
+    for first, second in pairwise(ups_and_downs(result)):
+        assert second.action == "precision:down" or second.at - first.at >= 300.0
+
+
+@pytest.mark.parametrize("shape", list(Shape))
+def test_everything_offered_is_accounted_for(setup, shape) -> None:
+    result = simulate(setup, course(shape, seed=3, length=1800.0))
+    assert sum(result.outcomes.values()) == pytest.approx(result.offered, rel=0.01)
+    assert sum(share.seconds for share in result.shares.values()) == pytest.approx(result.seconds)
+    assert 0.97 <= result.effective_accuracy <= 0.98
+    assert all(used >= 0 for used in result.budgets.values())
+
+
+def test_planning_beats_both_pinned_variants_on_a_ramp(setup) -> None:
+    """More accurate than the fastest alone, and more in time than the most accurate alone."""
+    planned = simulate(setup, course(Shape.RAMP, 1))
+    pinned = {}
+    for variant in setup.variants:
+        spec = setup.policy.spec.model_copy(update={"planner": None, "ladder": ()})
+        policy = setup.policy.model_copy(update={"spec": spec})
+        others = [each for each in setup.variants if each is not variant]
+        alone = type(setup)(
+            **{f: getattr(setup, f) for f in setup.__slots__} | {"policy": policy, "variants": (variant, *others)}
+        )
+        pinned[variant.name] = simulate(alone, course(Shape.RAMP, 1))
+    assert planned.effective_accuracy > pinned["int8"].effective_accuracy
+    assert planned.in_time > 1.1 * pinned["fp32"].in_time
+    assert planned.budgets["digits-latency"] < pinned["fp32"].budgets["digits-latency"]
+
+
+def test_a_trace_gives_its_load_and_what_the_plant_does_not_model(setup) -> None:
+    hot = {"name": "hot", "when": "gpu_temperature > 80", "action": {"precision": "down"}}
+    spec = setup.policy.spec.model_dump(by_alias=True) | {"rules": [hot]}
+    policy = setup.policy.model_validate(setup.policy.model_dump(by_alias=True) | {"spec": spec})
+    hotter = type(setup)(**{f: getattr(setup, f) for f in setup.__slots__} | {"policy": policy})
+    rows = [
+        {("offered", ("high",)): 30.0, ("offered_rate", ()): 90.0, ("gpu_temperature", ()): 50.0 + second}
+        for second in range(60)
+    ]
+    trace = recorded([1000.0 + second for second in range(60)], rows, setup.classes, 1.0)
+    assert np.allclose(trace.arrivals, 30.0)
+    (decision,) = ups_and_downs(simulate(hotter, trace))
+    assert (decision.rule, decision.reason) == ("hot", "gpu_temperature = 81 > 80")
