@@ -40,7 +40,7 @@ def _compile(objective: Objective, model: str, classes: tuple[str, ...]) -> _Cou
     indicator = objective.indicator
     if isinstance(indicator, Threshold):
         return _threshold(indicator, model) if indicator.selector.metric == REQUEST_DURATION.name else None
-    return _ratio(indicator, model, classes)
+    return _ratio(indicator, model, classes) if isinstance(indicator, Ratio) else None
 
 
 def latency_objective(objectives: Sequence[Objective], model: str) -> float | None:
