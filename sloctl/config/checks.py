@@ -157,13 +157,16 @@ def check_labels(documents: Iterable[Document], daemon: DaemonConfig) -> Iterato
 
 
 def _label_sets(value: Any, loc: Loc) -> Iterator[tuple[Loc, dict[str, Any]]]:
-    """`labels` of every metricSource under a value."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key == "labels" and loc[-2:] == ("metricSource", "spec") and isinstance(inner, dict):
-                yield (*loc, key), inner
-            else:
-                yield from _label_sets(inner, (*loc, key))
+    """What says which values of labels are meant, wherever under a value it is."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        measured = loc[-2:] == ("metricSource", "spec") or loc[:2] == ("spec", "objectives")
+        if key in ("labels", "each") and measured and isinstance(inner, dict):
+            yield (*loc, key), inner
+        elif key == "model" and loc == ("spec",):
+            yield loc, {"model": inner}
+        else:
+            yield from _label_sets(inner, (*loc, key))
 
 
 def _values(labels: dict[str, Any], label: str) -> list[tuple[Loc, str]]:
@@ -232,12 +235,9 @@ def _unusable(path: Path) -> str | None:
 def check_bounds(slos: Iterable[Loaded[SloModel]], topology: Topology) -> Iterator[Problem]:
     """Latency thresholds that a running daemon's histograms do not have; they are laid out once, at start."""
     for slo in slos:
-        if not isinstance(slo.model, SloDocument):
-            continue  # over queries, which have no bounds
-        missing = [value for value in thresholds(openslo.objectives(slo.model)) if value not in topology.bounds]
-        for index, objective in enumerate(slo.model.spec.objectives):
-            if objective.value in missing:
-                message = f"the running daemon's histograms have no bound at {objective.value:g} s"
-                expected = "a restart of the daemon, which adds it; or a threshold that was there at its start"
-                loc = ("spec", "objectives", index, "value")
-                yield slo.document.problem(loc, Code.RESTART_NEEDED, message, expected)
+        for loc, objective in zip(dialects.places(slo.model), dialects.objectives(slo.model), strict=True):
+            for value in thresholds([objective]):
+                if value not in topology.bounds:
+                    message = f"the running daemon's histograms have no bound at {value:g} s"
+                    expected = "a restart of the daemon, which adds it; or a threshold that was there at its start"
+                    yield slo.document.problem(loc, Code.RESTART_NEEDED, message, expected)

@@ -36,6 +36,7 @@ from sloctl.slo.openslo_alerting import (
     ServiceDocument,
 )
 from sloctl.slo.openslo_model import SliDocument, SloDocument
+from sloctl.slo.service_level import ServiceLevel
 from sloctl.slo.sloth_model import SlothDocument, SlothResource
 from sloctl.slo.windows import AlertWindow, AlertWindows
 
@@ -54,6 +55,7 @@ SLOS: Mapping[tuple[str, str], type[SloModel]] = {
     (OPENSLO, "SLO"): SloDocument,
     (SLOTH, ""): SlothDocument,
     ("sloth.slok.dev/v1", "PrometheusServiceLevel"): SlothResource,
+    ("sloctl/v1", "ServiceLevel"): ServiceLevel,
 }
 KINDS: Mapping[tuple[str, str], type[Model]] = {
     **SLOS,
@@ -147,6 +149,7 @@ def bundle_of(files: Files, daemon: DaemonConfig | None = None, accuracies: Accu
     # What a bad SLO would keep cannot be told, and its own problem comes first.
     kept = [objective for slo in slos for objective in objectives(slo.model)]
     longest = longest_window(kept, windows) if names is not None and len(slos) == len(written) else None
+    labelled = [document for document in files.documents if kind_of(document) in {**SLOS, **SHARED}]
     open_slo = [document for document in files.documents if kind_of(document)[0] == OPENSLO]
     problems = [
         *files.problems,
@@ -156,7 +159,7 @@ def bundle_of(files: Files, daemon: DaemonConfig | None = None, accuracies: Accu
         *check_indicators(shared),
         *check_references(open_slo),
         *check_names(sorter.slos(), policies, sorter.any(AlertWindows), shared),
-        *(check_labels(open_slo, daemon) if daemon else ()),
+        *(check_labels(labelled, daemon) if daemon else ()),
         *(check_sources((slo.document, objectives(slo.model)) for slo in slos) if daemon else ()),
         *check_policies(policies, names, daemon, longest, accuracies),
     ]

@@ -213,9 +213,21 @@ def gauges(senses: Senses) -> dict[tuple[str, tuple[str, ...]], float]:
         (c.DEVICE_MEMORY_USED.name, (senses.device,)): float(used),
         (c.DEVICE_MEMORY_TOTAL.name, (senses.device,)): float(total),
     }
+    if total:
+        found[c.DEVICE_MEMORY_RATIO.name, (senses.device,)] = used / total
     for plane, reading in senses.processes.items():
         found[c.PROCESS_MEMORY.name, (plane,)] = float(reading.memory)
+    for model in senses.board.topology.models:
+        found[c.THROUGHPUT_RATIO.name, (model.name,)] = _throughput(senses, model.name)
+    found |= {(c.LAYER_DRIFT.name, labels): float(value) for labels, value in drift_samples(senses.layers.drift)}
     return found
+
+
+def _throughput(senses: Senses, model: str) -> float:
+    """Rows a second over the measured peak of the serving variant; NaN where none was measured."""
+    variant = senses.health.serving[model]
+    capacity = senses.recent.newest.scalar(c.VARIANT_CAPACITY, model, variant)
+    return senses.recent.rate(c.INFERENCES, model, variant) / capacity if capacity else float("nan")
 
 
 def _process_families(senses: Senses) -> list[Family]:
@@ -231,6 +243,7 @@ def _process_families(senses: Senses) -> list[Family]:
         Family(c.PROCESS_CONTEXT_SWITCHES, switches),
         Family(c.DEVICE_MEMORY_USED, [((senses.device,), float(used))]),
         Family(c.DEVICE_MEMORY_TOTAL, [((senses.device,), float(total))]),
+        Family(c.DEVICE_MEMORY_RATIO, [((senses.device,), used / total if total else float("nan"))]),
     ]
 
 
@@ -240,9 +253,7 @@ def _model_families(s: Sources) -> list[Family]:
     admitted: Samples = []
     for model, facts in s.facts.items():
         offered.append(((model,), facts.offered()))
-        rows = s.senses.recent.rate(c.INFERENCES, model, facts.variant)
-        capacity = facts.capacity()
-        throughput.append(((model,), rows / capacity if capacity == capacity else 0.0))
+        throughput.append(((model,), _throughput(s.senses, model)))
         shares = s.board.control(model).read().admit
         admitted += (((model, name), share) for name, share in zip(s.board.topology.priorities, shares, strict=True))
     return [

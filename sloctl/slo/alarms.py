@@ -1,6 +1,7 @@
 """The alerts of an objective: its own, or those of the table, fitted to its period and slices."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sloctl.slo.objective import Objective
 from sloctl.slo.windows import SHORTEST, Alarm, AlertWindow, for_period
@@ -8,11 +9,33 @@ from sloctl.slo.windows import SHORTEST, Alarm, AlertWindow, for_period
 
 def alarms_of(objective: Objective, table: Sequence[AlertWindow]) -> tuple[Alarm, ...]:
     """The alerts of an objective, in the order of the table or of its policies."""
+    alarms = _all(objective, table)
+    minimum = objective.minimum_events
+    return tuple(replace(alarm, minimum=minimum) for alarm in alarms) if minimum else alarms
+
+
+def _all(objective: Objective, table: Sequence[AlertWindow]) -> tuple[Alarm, ...]:
     if objective.alarms is not None:
         return objective.alarms
     step = objective.slices.seconds if objective.slices else SHORTEST
     kept = [pair for pair in table if objective.tiers.get(pair.severity, True)]
     return tuple(pair.alarm() for pair in for_period(kept, objective.period_seconds, step))
+
+
+def unfirable(objective: Objective, table: Sequence[AlertWindow]) -> str:
+    """Why an alert could never fire, whatever happens; empty where all can."""
+    hardest = max(alarms_of(objective, table), key=lambda alarm: alarm.factor, default=None)
+    worst = 1 / objective.budget
+    if hardest is None or hardest.exceeded(worst):
+        return ""
+    what, cure = ("window", "windows with a smaller budget share")
+    if objective.alarms is not None:
+        what, cure = "policy", "a lower threshold"
+    return (
+        f"the {hardest.severity} {what} {hardest.name!r} can never fire: with every event bad the budget burns at "
+        f"{worst:.3g}, and it takes more than {hardest.factor:.3g}; raise the target above "
+        f"{1 - 1 / hardest.factor:.2%}, or use {cure}"
+    )
 
 
 def lengths_of(objective: Objective, alarms: Sequence[Alarm]) -> tuple[float, ...]:

@@ -110,9 +110,11 @@ class Evaluator:
 
     def _states(self, group: _Group, alarm: Alarm) -> Iterator[tuple[int, float, float, bool]]:
         """Column, both burn rates, and whether both exceed the factor, for each SLO of a group."""
-        long, short = self._view(alarm.long).burn.tolist(), self._view(alarm.short).burn.tolist()
+        view, short = self._view(alarm.long), self._view(alarm.short).burn.tolist()
+        long = view.burn.tolist()
         for i in group.columns:
-            yield i, long[i], short[i], alarm.exceeded(long[i]) and alarm.exceeded(short[i])
+            enough = not alarm.minimum or view.total[i] >= alarm.minimum * self.objectives[i].unit
+            yield i, long[i], short[i], bool(enough) and alarm.exceeded(long[i]) and alarm.exceeded(short[i])
 
     def window_lengths(self, name: str) -> tuple[float, ...]:
         """The windows of an SLO worth showing, in seconds, ascending: those of its alerts, and its period."""

@@ -111,9 +111,10 @@ class Tier:
 class Objective:
     """One target over one indicator: the share of good events, in (0, 1), over a period.
 
-    The period rolls over `period_seconds`, or is that of a `calendar` (then `period_seconds` is its nominal
-    length). With `alarms` an SLO has these alerts in place of the table's. `tiers` say by severity what alerts carry;
-    of one that is None there are none. `origin` is the format that the SLO was written in.
+    The period rolls over `period_seconds`, or is that of a `calendar` (then `period_seconds` is its nominal length).
+    With `alarms` an SLO has these alerts in place of the table's. `tiers` say by severity what alerts carry; of one
+    that is None there are none. With fewer than `minimum_events` in a long window none fires. `origin` is the format
+    that the SLO was written in.
     """
 
     name: str
@@ -128,6 +129,7 @@ class Objective:
     slices: Slices | None = None
     alarms: tuple[Alarm, ...] | None = None
     tiers: Mapping[str, Tier | None] = field(default_factory=dict)
+    minimum_events: int = 0
     origin: str = "openslo/v1"
 
     @property

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
-from sloctl.slo.alarms import alarms_of
+from sloctl.slo.alarms import unfirable
 from sloctl.slo.objective import (
     Indicator,
     Objective,
@@ -34,6 +34,7 @@ from sloctl.telemetry.catalogue import (
     BREAKER_STATES,
     HEALTH_LEVELS,
     OUTCOMES,
+    SLO_GAUGES,
     Kind,
     Plane,
     all_metrics,
@@ -240,6 +241,8 @@ def _raw_problems(at: Loc, source: MetricSpec) -> Iterator[Problem]:
     metric = find(source.metric or "")
     if metric is not None and (metric.kind is not Kind.GAUGE or metric.unit != "ratio"):
         yield (*at, "metric"), f"{metric.name} is no ratio; expected a gauge such as sloctl_throughput_peak_ratio"
+    else:
+        yield from _gauge_problems((*at, "metric"), source)
 
 
 def _query_problems(at: Loc, given: list[tuple[str, Metric]]) -> Iterator[Problem]:
@@ -272,6 +275,13 @@ def _series_problems(at: Loc, source: MetricSpec) -> Iterator[Problem]:
                 yield (*at, "labels", label), f"{label} is never {value!r}; expected one of {expected}"
 
 
+def _gauge_problems(at: Loc, source: MetricSpec) -> Iterator[Problem]:
+    metric = find(source.metric or "")
+    if metric is not None and metric.plane is Plane.CONTROL and metric not in SLO_GAUGES:
+        expected = ", ".join(gauge.name for gauge in SLO_GAUGES)
+        yield at, f"{metric.name} is not sampled for SLOs; expected a gauge of the data plane, or one of {expected}"
+
+
 def _counter_problems(at: Loc, source: MetricSpec) -> Iterator[Problem]:
     metric = find(source.metric or "")
     if metric is None:
@@ -287,6 +297,8 @@ def _count_problems(at: Loc, source: MetricSpec) -> Iterator[Problem]:
     metric = find(source.metric or "")
     if metric is not None and (metric.kind is not Kind.GAUGE or metric.unit != "1"):
         yield at, f"{metric.name} does not count at a moment; with counter: false expected a gauge of unit 1"
+    else:
+        yield from _gauge_problems(at, source)
 
 
 def _threshold_kind_problems(at: Loc, source: MetricSpec) -> Iterator[Problem]:
@@ -294,6 +306,8 @@ def _threshold_kind_problems(at: Loc, source: MetricSpec) -> Iterator[Problem]:
     if metric is not None and metric.kind not in (Kind.HISTOGRAM, Kind.GAUGE):
         hint = "; for counters use a ratioMetric" if metric.kind is Kind.COUNTER else ""
         yield at, f"{metric.name} is a {metric.kind}; a thresholdMetric takes a histogram or a gauge{hint}"
+    else:
+        yield from _gauge_problems(at, source)
 
 
 def _value_problems(document: SloDocument, source: MetricSpec) -> Iterator[Problem]:
@@ -331,20 +345,11 @@ def _name_problems(document: SloDocument) -> Iterator[Problem]:
 
 def _target_problems(document: SloDocument, windows: Sequence[AlertWindow]) -> Iterator[Problem]:
     for index, objective in enumerate(objectives(document)):
-        alarms = alarms_of(objective, windows)
-        own = objective.alarms is not None
-        hardest = max(alarms, key=lambda alarm: alarm.factor, default=None)
-        worst = 1 / objective.budget
-        if hardest is not None and not hardest.exceeded(worst):
-            field = "target" if document.spec.objectives[index].target is not None else "targetPercent"
-            yield (
-                ("spec", "objectives", index, field),
-                f"the {hardest.severity} {'policy' if own else 'window'} {hardest.name!r} can never fire: with every "
-                f"event bad the budget burns at {worst:.3g}, and it takes more than {hardest.factor:.3g}; raise the "
-                f"target above {1 - 1 / hardest.factor:.2%}, or use "
-                f"{'a lower threshold' if own else 'windows with a smaller budget share'}",
-            )
-        for place, alarm in enumerate(alarms if own and objective.slices else ()):
+        written = document.spec.objectives[index]
+        if message := unfirable(objective, windows):
+            field = "target" if written.target is not None else "targetPercent"
+            yield ("spec", "objectives", index, field), message
+        for place, alarm in enumerate(objective.alarms or ()):
             if objective.slices and alarm.long < objective.slices.seconds:
                 message = f"{alarm.name!r} looks back over less than one time slice; expected at least one"
                 yield ("spec", "alertPolicies", place), message

@@ -161,6 +161,8 @@ def _alert(objective: Objective, alarm: Alarm) -> Rule:
     expression = f"{long} {exceeds} {factor}"
     if alarm.short != alarm.long:
         expression += f" and ignoring (sloctl_window) {short} {exceeds} {factor}"
+    if alarm.minimum:
+        expression += f" and {_series('slo_events:increase', objective, alarm.long)} >= {alarm.minimum}"
     tier = objective.tiers.get(alarm.severity) or Tier()
     ours = {"sloctl_slo": objective.name, "sloctl_pair": alarm.name}
     labels = {"severity": alarm.severity} | dict(tier.labels) | ours

@@ -29,7 +29,8 @@ class Alarm:
     """An alert of one SLO: it fires when the budget burns faster than `factor` over both windows.
 
     `long` and `short` are seconds, and the same for a single window. It must hold for `after` seconds before it
-    fires. `at_least`: a burn rate of exactly the factor counts. `notify` names whom it is for.
+    fires. `at_least`: a burn rate of exactly the factor counts. `notify` names whom it is for. With fewer than
+    `minimum` events in the long window it does not fire.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Alarm:
     after: float = 0.0
     at_least: bool = False
     notify: tuple[str, ...] = ()
+    minimum: int = 0
 
     def exceeded(self, burn: float) -> bool:
         """Whether a burn rate is one to alert on."""

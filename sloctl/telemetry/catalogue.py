@@ -289,6 +289,9 @@ DEVICE_MEMORY_USED = _m(
 DEVICE_MEMORY_TOTAL = _m(
     "sloctl_device_memory_total_bytes", Kind.GAUGE, "bytes", ("device",), "Device memory in all.", _C
 )
+DEVICE_MEMORY_RATIO = _m(
+    "sloctl_device_memory_ratio", Kind.GAUGE, "ratio", ("device",), "Device memory in use over all of it.", _C
+)
 OFFERED_RATE = _m(
     "sloctl_offered_requests_per_second",
     Kind.GAUGE,
@@ -400,6 +403,7 @@ CONTROL_METRICS: tuple[Metric, ...] = (
     PROCESS_CONTEXT_SWITCHES,
     DEVICE_MEMORY_USED,
     DEVICE_MEMORY_TOTAL,
+    DEVICE_MEMORY_RATIO,
     OFFERED_RATE,
     THROUGHPUT_RATIO,
     ADMITTED_RATIO,
@@ -419,6 +423,17 @@ CONTROL_METRICS: tuple[Metric, ...] = (
     HEALTH_LAST_SUCCESS,
     LAYER_DRIFT,
 )
+
+SLO_GAUGES: tuple[Metric, ...] = (
+    READY,
+    PROCESS_MEMORY,
+    DEVICE_MEMORY_USED,
+    DEVICE_MEMORY_TOTAL,
+    DEVICE_MEMORY_RATIO,
+    THROUGHPUT_RATIO,
+    LAYER_DRIFT,
+)
+"""The control plane's gauges that an SLO may sample."""
 
 _BY_NAME = {metric.name: metric for metric in (*DATA_METRICS, *CONTROL_METRICS)}
 

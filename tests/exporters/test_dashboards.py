@@ -98,6 +98,7 @@ def test_every_metric_of_the_catalogue_is_shown() -> None:
         "sloctl_gpu_xid_last_timestamp_seconds",  # for alerts
         "sloctl_nvml_last_success_timestamp_seconds",
         "sloctl_gpu_instance_info",  # to join on
+        "sloctl_device_memory_ratio",  # for SLOs; the panel shows used and total
         "sloctl_gpu_instance_activity_ratio",
     }
 

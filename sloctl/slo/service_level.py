@@ -1,0 +1,207 @@
+"""`kind: ServiceLevel`, sloctl's own short form of SLOs, and its objectives."""
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from sloctl.config.base import Duration, Model
+from sloctl.slo.alarms import unfirable
+from sloctl.slo.objective import Objective, Tier, thresholds
+from sloctl.slo.openslo_alerting import DocumentMetadata, Name
+from sloctl.slo.vocabulary import indicator, metric_of
+from sloctl.slo.windows import AlertWindow
+from sloctl.telemetry.buckets import in_range
+
+Loc = tuple[str | int, ...]
+
+
+def _expression(text: str) -> str:
+    metric_of(text)
+    return text
+
+
+def _share(value: Any) -> Any:
+    if isinstance(value, str) and value.endswith("%"):
+        try:
+            return float(Decimal(value[:-1]) / 100)
+        except ArithmeticError:
+            raise ValueError("expected a share such as 99.9%") from None
+    if isinstance(value, str):
+        raise ValueError("expected a share such as 99.9% or 0.999")  # noqa: TRY004  pydantic reads ValueErrors
+    return value
+
+
+def _later(why: str) -> BeforeValidator:
+    def refuse(_: Any) -> Any:
+        raise ValueError(f"not supported: {why}")
+
+    return BeforeValidator(refuse)
+
+
+Expression = Annotated[str, AfterValidator(_expression)]
+Labels = dict[str, str | Annotated[list[str], Field(min_length=1)]]
+Period = Annotated[Duration, Field(ge=3600, le=366 * 86400)]
+
+
+class BadTime(Model):
+    """At most `max` of the time `per` period may be bad, which it is while `when` holds."""
+
+    when: Expression
+    max: Annotated[Duration, Field(gt=0)]
+    per: Period
+
+    @model_validator(mode="after")
+    def _less(self) -> "BadTime":
+        if self.max >= self.per:
+            raise ValueError("max is not shorter than per; expected a part of the period")
+        indicator(self.when, {}, bad=True)
+        return self
+
+
+class Alert(Model):
+    """What the alerts of one severity are called and carry, or that there are none."""
+
+    disable: bool = False
+    name: str = ""
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+    def tier(self) -> Tier | None:
+        """As objectives have it."""
+        return None if self.disable else Tier(self.name, self.labels, self.annotations)
+
+
+# One objective for each value of one label.
+Each = Annotated[
+    dict[str, Annotated[list[Name], Field(min_length=1, max_length=32)]], Field(min_length=1, max_length=1)
+]
+
+
+class ObjectiveSpec(Model):
+    """One objective: `sli` with its `target`, or `badTime`."""
+
+    name: Name
+    sli: Expression | None = None
+    target: Annotated[float, BeforeValidator(_share), Field(gt=0, lt=1)] | None = None
+    bad_time: BadTime | None = None
+    period: Period | None = None
+    labels: Labels = Field(default_factory=dict)
+    each: Each | None = None
+    minimum_events: Annotated[int, Field(ge=0)] = 0
+    alerts: dict[Literal["page", "ticket"], Alert] = Field(default_factory=dict)
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _one(self) -> "ObjectiveSpec":
+        if (self.sli is None) == (self.bad_time is None):
+            raise ValueError("expected either sli with target, or badTime")
+        if (self.sli is None) != (self.target is None):
+            raise ValueError("expected a target with sli, and none with badTime, which has its own")
+        if self.bad_time is not None and self.period is not None:
+            raise ValueError("expected no period with badTime, whose period is per")
+        return self
+
+    @property
+    def expression(self) -> str:
+        """The indicator, good or bad."""
+        return self.bad_time.when if self.bad_time else self.sli or ""
+
+
+class ServiceLevelSpec(Model):
+    """The body. `model` is the label of that name of every indicator that has one."""
+
+    service: Name | None = None
+    model: str | None = None
+    period: Period = 30 * 86400.0
+    objectives: Annotated[list[ObjectiveSpec], Field(min_length=1, max_length=100)]
+    exclusions: Annotated[None, _later("maintenance is not left out of SLOs")] = None
+    budget_policies: Annotated[None, _later("policies act on budget_remaining()")] = None
+
+
+class ServiceLevel(Model):
+    """A whole document."""
+
+    api_version: Literal["sloctl/v1"]
+    kind: Literal["ServiceLevel"]
+    metadata: DocumentMetadata
+    spec: ServiceLevelSpec
+
+
+def objectives(document: ServiceLevel) -> tuple[Objective, ...]:
+    """The objectives of a document that `check` finds nothing wrong with, named `<document>-<objective>`."""
+    return tuple(objective for _, objective in _placed(document))
+
+
+def names(document: ServiceLevel) -> list[tuple[Loc, str]]:
+    """The name of every objective, in order, and where it is written."""
+    return [
+        (("spec", "objectives", index, "name"), name)
+        for index, written in enumerate(document.spec.objectives)
+        for name, _ in _expanded(document, written)
+    ]
+
+
+def check(document: ServiceLevel, windows: Sequence[AlertWindow], *, whole: bool) -> list[tuple[Loc, str]]:
+    """What is wrong with a document that fits the format."""
+    found = [*_label_problems(document)]
+    for index, objective in _placed(document) if whole and not found else ():
+        at: Loc = ("spec", "objectives", index)
+        beyond = [value for value in thresholds([objective]) if not in_range(value)]
+        if beyond:
+            found.append((at, f"{beyond[0]:g} s is outside the histogram; expected 10us to 100s"))
+        elif message := unfirable(objective, windows):
+            found.append((at, message))
+    return found
+
+
+def _label_problems(document: ServiceLevel) -> Iterator[tuple[Loc, str]]:
+    for index, written in enumerate(document.spec.objectives):
+        metric, at = metric_of(written.expression), ("spec", "objectives", index)
+        given = [((*at, "labels", label), label) for label in written.labels]
+        given += [((*at, "each", label), label) for label in written.each or {}]
+        for loc, label in given:
+            if label not in metric.labels:
+                has = ", ".join(metric.labels) or "none"
+                yield loc, f"{metric.name} has no label {label!r}; expected one of {has}"
+
+
+def _placed(document: ServiceLevel) -> Iterator[tuple[int, Objective]]:
+    for index, written in enumerate(document.spec.objectives):
+        for name, labels in _expanded(document, written):
+            yield index, _objective(document, written, name, labels)
+
+
+def _expanded(document: ServiceLevel, written: ObjectiveSpec) -> Iterator[tuple[str, dict[str, tuple[str, ...]]]]:
+    """Names and labels: one, or one for each value."""
+    name, model = f"{document.metadata.name}-{written.name}", document.spec.model
+    labels = {key: (value,) if isinstance(value, str) else tuple(value) for key, value in written.labels.items()}
+    if model is not None and "model" in metric_of(written.expression).labels:
+        labels = {"model": (model,)} | labels
+    if written.each is None:
+        yield name, labels
+        return
+    for label, values in written.each.items():
+        for value in values:
+            yield f"{name}-{value}", labels | {label: (value,)}
+
+
+def _objective(
+    document: ServiceLevel, written: ObjectiveSpec, name: str, labels: dict[str, tuple[str, ...]]
+) -> Objective:
+    spec, bad = document.spec, written.bad_time
+    own = {k: v if isinstance(v, str) else ",".join(v) for k, v in document.metadata.labels.items()}
+    return Objective(
+        name=name,
+        service=spec.service or document.metadata.name,
+        display_name=written.name,
+        indicator=indicator(written.expression, labels, bad=bad is not None),
+        target=1 - bad.max / bad.per if bad else written.target or 0.0,
+        period_seconds=bad.per if bad else written.period or spec.period,
+        labels=own,
+        annotations={"description": written.description} if written.description else {},
+        tiers={severity: alert.tier() for severity, alert in written.alerts.items()},
+        minimum_events=written.minimum_events,
+        origin=document.api_version,
+    )

@@ -1,0 +1,173 @@
+"""The short form: what it means, what it refuses, and its alerts in process."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from sloctl.config.documents import Bundle, load_bundle
+from sloctl.config.problems import Code
+from sloctl.config.project import examine
+from sloctl.slo.evaluate import Evaluator
+from sloctl.slo.objective import Objective, Ratio, Selector, Threshold
+from sloctl.slo.windows import AlertWindow
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "rules/slo/service-level.yaml"
+DAY = 86400.0
+DAEMON = "apiVersion: sloctl/v1\nkind: Daemon\nslos: [slo.yaml]\nmodels: [{name: digits, variants: [fp32]}]\n"
+
+
+def sample() -> Any:
+    return yaml.load(SAMPLE.read_text(), yaml.CSafeLoader)
+
+
+def load(folder: Path, document: Any) -> Bundle:
+    (folder / "slo.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    return load_bundle([folder / "slo.yaml"])
+
+
+def one(folder: Path, **objective: Any) -> Bundle:
+    document = sample()
+    document["spec"]["objectives"] = [{"name": "x", **objective}]
+    return load(folder, document)
+
+
+@pytest.fixture
+def objectives() -> dict[str, Objective]:
+    bundle = load_bundle([SAMPLE])
+    assert bundle.problems == ()
+    return {objective.name: objective for objective in bundle.objectives}
+
+
+def test_the_sample_means_what_it_says(objectives: dict[str, Objective]) -> None:
+    digits, outcomes = {"model": ("digits",)}, ("ok", "error")
+    engine = Selector("sloctl_engine_duration_seconds", {**digits, "variant": ("fp32",)})
+    high = {**digits, "priority": ("high",)}
+    assert {name: objective.indicator for name, objective in objectives.items() if not name.endswith("normal")} == {
+        "digits-quick-engine": Threshold(engine, "lt", 0.05),
+        "digits-success-high": Ratio(
+            Selector("sloctl_requests_total", {**high, "outcome": outcomes}),
+            good=Selector("sloctl_requests_total", {**high, "outcome": ("ok",)}),
+        ),
+        "digits-batched": Ratio(
+            Selector("sloctl_executed_requests_total", digits), good=Selector("sloctl_batched_requests_total", digits)
+        ),
+        "digits-busy": Threshold(Selector("sloctl_throughput_peak_ratio", digits), "gte", 0.7),
+        "digits-memory": Threshold(Selector("sloctl_device_memory_ratio", {}), "lte", 0.85),
+        "digits-healthy": Threshold(Selector("sloctl_health_level", {**digits, "level": ("inference",)}), "gte", 1.0),
+    }
+    assert objectives["digits-success-normal"].minimum_events == 100
+    assert (objectives["digits-busy"].period_seconds, objectives["digits-busy"].target) == (DAY, 0.95)
+
+
+def test_five_bad_minutes_a_day_are_just_within_the_budget(objectives: dict[str, Objective]) -> None:
+    memory = objectives["digits-memory"]
+    for bad, left in ((299, 1 / 300), (300, 0), (301, -1 / 300)):
+        evaluator = Evaluator([memory], [])
+        evaluator.advance(0, np.array([0]), np.array([0]))
+        evaluator.advance(DAY, np.array([86400 - bad]), np.array([86400]))
+        assert evaluator.budget_remaining("digits-memory") == pytest.approx(left, abs=1e-9)
+
+
+def test_alerts_by_severity_are_renamed_or_left_out(
+    objectives: dict[str, Objective], workbook: tuple[AlertWindow, ...]
+) -> None:
+    evaluator = Evaluator([objectives["digits-busy"], objectives["digits-batched"]], workbook)
+    assert {(alert.slo, alert.severity) for alert in evaluator.alerts()} == {("digits-busy", "ticket")}
+
+
+def test_with_too_few_events_no_alert_fires(
+    objectives: dict[str, Objective], workbook: tuple[AlertWindow, ...]
+) -> None:
+    guarded = objectives["digits-success-high"]
+    for slo, total, fires in (
+        (guarded, 99, False),
+        (guarded, 100, True),
+        (replace(guarded, minimum_events=0), 99, True),
+    ):
+        evaluator = Evaluator([slo], workbook)
+        evaluator.advance(0, np.array([0]), np.array([0]))
+        evaluator.advance(60, np.array([0]), np.array([total]))
+        assert any(alert.firing for alert in evaluator.alerts()) is fires
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        pytest.param({"sli": "engine_tim < 5ms", "target": 0.9}, "no indicator 'engine_tim'", id="an unknown name"),
+        pytest.param({"sli": "layer_time < 5ms", "target": 0.9}, "no indicator 'layer_time'", id="a mean of layers"),
+        pytest.param({"sli": "engine_time < 5", "target": 0.9}, "a duration such as 50ms", id="no unit"),
+        pytest.param({"sli": "throughput > 5ms", "target": 0.9}, "a share such as 70%", id="a unit too many"),
+        pytest.param({"sli": "engine_time", "target": 0.9}, "without a threshold", id="no threshold"),
+        pytest.param({"sli": "success > 1", "target": 0.9}, "counts by itself", id="a threshold of counts"),
+        pytest.param({"sli": "throughput > 1.2.3", "target": 0.9}, "is no number", id="no number"),
+        pytest.param({"sli": "success; drop", "target": 0.9}, "is no indicator", id="no expression"),
+        pytest.param({"sli": "success"}, "expected a target with sli", id="no target"),
+        pytest.param({"sli": "success", "target": "most"}, "a share such as 99.9%", id="a target in words"),
+        pytest.param({}, "either sli with target, or badTime", id="nothing"),
+        pytest.param({"sli": "engine_time < 200s", "target": 0.9999}, "outside the histogram", id="beyond the bounds"),
+        pytest.param({"sli": "success", "target": 0.9}, "can never fire", id="a page that cannot fire"),
+        pytest.param(
+            {"badTime": {"when": "success", "max": "5m", "per": "1d"}}, "no time of its own", id="time of counts"
+        ),
+        pytest.param(
+            {"badTime": {"when": "ready < 1", "max": "1d", "per": "1d"}}, "max is not shorter", id="all of the time"
+        ),
+        pytest.param(
+            {"sli": "throughput > 70%", "target": "99%", "labels": {"variant": "fp32"}},
+            "has no label 'variant'",
+            id="a label that the metric does not have",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused(tmp_path: Path, objective: dict[str, Any], message: str) -> None:
+    problems = one(tmp_path, **objective).problems
+    assert any(message in f"{p.message} {p.expected}" for p in problems), problems
+    assert all(p.field.startswith("spec.objectives[0]") for p in problems)
+
+
+@pytest.mark.parametrize("field", ["exclusions", "budgetPolicies"])
+def test_what_is_not_there_is_refused_by_its_name(tmp_path: Path, field: str) -> None:
+    document = sample()
+    document["spec"][field] = []
+    (problem,) = load(tmp_path, document).problems
+    assert (problem.field, problem.code) == (f"spec.{field}", Code.INVALID_VALUE)
+    assert "not supported" in problem.message
+
+
+def _model(document: Any) -> None:
+    document["spec"]["model"] = "letters"
+
+
+def _variant(document: Any) -> None:
+    document["spec"]["objectives"][0]["labels"]["variant"] = "int4"
+
+
+def _priority(document: Any) -> None:
+    document["spec"]["objectives"][1]["each"]["priority"] = ["high", "lowest"]
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "field"),
+    [
+        pytest.param(_model, Code.UNKNOWN_MODEL, "spec.model", id="a model"),
+        pytest.param(_variant, Code.UNKNOWN_VARIANT, "spec.objectives[0].labels.variant", id="a variant"),
+        pytest.param(_priority, Code.UNKNOWN_PRIORITY, "spec.objectives[1].each.priority[1]", id="a class"),
+    ],
+)
+def test_names_are_held_against_the_daemon(
+    tmp_path: Path, change: Callable[[Any], None], code: Code, field: str
+) -> None:
+    document = sample()
+    (tmp_path / "d.yaml").write_text(DAEMON)
+    load(tmp_path, document)
+    assert examine(tmp_path / "d.yaml")[2] == ()
+    change(document)
+    load(tmp_path, document)
+    found = {(p.code, p.field) for p in examine(tmp_path / "d.yaml")[2]}
+    assert (code, field) in found
