@@ -12,6 +12,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("sloctl.cli.demo", "demo"),
     "status": ("sloctl.cli.status", "status"),
     "decisions": ("sloctl.cli.decisions", "decisions"),
+    "explain": ("sloctl.cli.explain", "explain"),
     "override": ("sloctl.cli.override", "override"),
     "layers": ("sloctl.cli.layers", "layers"),
     "simulate": ("sloctl.cli.simulate", "simulate"),

@@ -43,6 +43,7 @@ class Api:
             Route("/health/ready", self.ready, methods=get),
             Route("/api/v1/status", self.status, methods=get),
             Route("/api/v1/decisions", self.decisions, methods=get),
+            Route("/api/v1/decisions/{number:int}", self.decision, methods=get),
             Route("/api/v1/layers/{model}", self.layers, methods=get),
             Route("/api/v1/overrides", self.overrides, methods=get),
             Route("/api/v1/overrides", self.add_override, methods=write),
@@ -88,6 +89,10 @@ class Api:
             raise HTTPException(400, "limit must be a number") from None
         model = request.query_params.get("model")
         return JSONResponse({"decisions": await run_in_threadpool(self._controller.decisions, limit, model)})
+
+    async def decision(self, request: Request) -> Response:
+        """One decision, for `sloctl explain`."""
+        return JSONResponse(await run_in_threadpool(self._controller.decision, request.path_params["number"]))
 
     async def layers(self, request: Request) -> Response:
         """Layer times of a model's variants; with `since=10m`, of the last ten minutes and before that."""

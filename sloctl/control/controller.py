@@ -194,6 +194,14 @@ class Controller:
         with self._lock:
             return [report.decision(record, facts=facts) for record in self.store.decisions(limit, model)]
 
+    def decision(self, number: int) -> dict[str, Any]:
+        """One decision with all that is kept of it. Raises RequestError if there is none of that number."""
+        with self._lock:
+            record = self.store.decision(number)
+        if record is None:
+            raise RequestError(f"there is no decision {number}", 404)
+        return report.decision(record, facts=True)
+
     def layers(self, model: str, ago: float = 0.0) -> dict[str, Any]:
         """Layer times of a model's variants, of the last `ago` seconds (0: of all) and before. Raises RequestError."""
         self._known(model)

@@ -153,6 +153,7 @@ def decision(record: Mapping[str, Any], *, facts: bool) -> dict[str, Any]:
     shown |= {"at": iso(record["at"]), "dryRun": record["dry_run"]}
     if facts:
         shown["facts"] = {name: None if value != value else value for name, value in record["facts"].items()}
+        shown["context"] = record["context"]
     return shown
 
 

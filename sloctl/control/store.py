@@ -24,13 +24,14 @@ CREATE TABLE IF NOT EXISTS history (
 CREATE TABLE IF NOT EXISTS decisions (
     id INTEGER PRIMARY KEY, at REAL NOT NULL, policy TEXT NOT NULL, model TEXT NOT NULL, rule TEXT NOT NULL,
     action TEXT NOT NULL, before TEXT NOT NULL, after TEXT NOT NULL, reason TEXT NOT NULL, facts TEXT NOT NULL,
-    dry_run INTEGER NOT NULL);
+    dry_run INTEGER NOT NULL, context TEXT NOT NULL DEFAULT '{}');
 CREATE TABLE IF NOT EXISTS overrides (
     id INTEGER PRIMARY KEY, at REAL NOT NULL, model TEXT NOT NULL, kind TEXT NOT NULL, value TEXT NOT NULL,
     expires REAL NOT NULL, reason TEXT NOT NULL);
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 """
-_COLUMNS = ("id", "at", "policy", "model", "rule", "action", "before", "after", "reason", "facts", "dry_run")
+_COLUMNS = ("id", "at", "policy", "model", "rule", "action", "before", "after", "reason", "facts", "dry_run", "context")
+_JSON = ("facts", "context")
 
 HistoryRow = tuple[str, int, int, int, int]
 
@@ -74,6 +75,8 @@ class Store:
             if verdict != "ok":
                 raise sqlite3.DatabaseError(verdict)
             db.executescript(_SCHEMA)
+            if "context" not in [row[1] for row in db.execute("PRAGMA table_info(decisions)")]:
+                db.execute("ALTER TABLE decisions ADD COLUMN context TEXT NOT NULL DEFAULT '{}'")  # before version 2
         except sqlite3.Error:
             db.close()
             raise
@@ -120,8 +123,8 @@ class Store:
 
     def add_decision(self, at: float, record: Mapping[str, Any]) -> int:
         """Appends a decision (`at` in Unix seconds) and returns its number."""
-        values = [at if name == "at" else record[name] for name in _COLUMNS[1:] if name != "facts"]
-        values.insert(_COLUMNS.index("facts") - 1, json.dumps(record["facts"]))
+        plain = {**record, "at": at} | {name: json.dumps(record.get(name, {})) for name in _JSON}
+        values = [plain[name] for name in _COLUMNS[1:]]
         marks = ", ".join("?" * len(values))
         query = f"INSERT INTO decisions ({', '.join(_COLUMNS[1:])}) VALUES ({marks})"  # noqa: S608  our own names
         cursor = self._db.execute(query, values)
@@ -130,10 +133,17 @@ class Store:
     def decisions(self, limit: int = 100, model: str | None = None) -> list[dict[str, Any]]:
         """The latest decisions, newest first."""
         where, values = ("WHERE model = ?", [model]) if model else ("", [])
+        return self._decisions(where, values, limit)
+
+    def decision(self, number: int) -> dict[str, Any] | None:
+        """The decision of that number, or None."""
+        return next(iter(self._decisions("WHERE id = ?", [number], 1)), None)
+
+    def _decisions(self, where: str, values: list[Any], limit: int) -> list[dict[str, Any]]:
         query = f"SELECT {', '.join(_COLUMNS)} FROM decisions {where} ORDER BY id DESC LIMIT ?"  # noqa: S608
         found = [dict(zip(_COLUMNS, row, strict=True)) for row in self._db.execute(query, [*values, limit])]
         for record in found:
-            record["facts"] = json.loads(record["facts"])
+            record |= {name: json.loads(record[name]) for name in _JSON}
             record["dry_run"] = bool(record["dry_run"])
         return found
 

@@ -8,6 +8,7 @@ precision rule's `for` starts anew. A refusal for the floor or the limit is repo
 pending; waiting for dwell or cooldown is not a refusal.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,6 +17,7 @@ from sloctl.policy.decisions import Tick
 from sloctl.policy.document import PolicySpec
 from sloctl.policy.explain import number
 from sloctl.policy.expression import Trace
+from sloctl.policy.facts import Value
 from sloctl.policy.ladder import Ladder, Switches
 from sloctl.policy.planner import Planner
 from sloctl.policy.rule import Rule
@@ -34,6 +36,8 @@ class _Proposer(Protocol):
     def reason(self) -> str: ...
     @property
     def facts(self) -> Trace: ...
+    @property
+    def context(self) -> dict[str, Value]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ class PrecisionArbiter:
                 continue
             refusal = self._refusal(tick, proposal)
             if refusal is None:
-                return self._switch(tick, proposal, serving)
+                return self._switch(tick, proposal, serving, [other for other in proposals if other is not proposal])
             self._refuse(tick, proposal, serving, refusal)
         return serving
 
@@ -105,16 +109,26 @@ class PrecisionArbiter:
         if proposal.by.refused != key:
             proposal.by.refused = key
             reason = f"{proposal.target} refused: {refusal} ({proposal.by.reason})"
-            tick.decide(proposal.by.name, "refused", (serving, serving), reason, proposal.by.facts)
+            context = proposal.by.context | self._weighed(tick, [])
+            tick.decide(proposal.by.name, "refused", (serving, serving), reason, proposal.by.facts, context=context)
 
-    def _switch(self, tick: Tick, proposal: Proposal, serving: str) -> str:
+    def _switch(self, tick: Tick, proposal: Proposal, serving: str, others: Sequence[Proposal]) -> str:
         action = "precision:up" if proposal.up else "precision:down"
         by = proposal.by
-        tick.decide(by.name, action, (serving, proposal.target), by.reason, by.facts)
+        context = by.context | self._weighed(tick, others)
+        tick.decide(by.name, action, (serving, proposal.target), by.reason, by.facts, context=context)
         self._switches.note(tick.now)
         for other, _ in self._rules:
             other.start_over()
         return proposal.target
+
+    def _weighed(self, tick: Tick, others: Sequence[Proposal]) -> dict[str, Value]:
+        """What stands beside a proposal when it is decided on; `quiet` is absent before the first switch."""
+        spec, quiet = self._spec, self._switches.quiet(tick.now)
+        names = "; ".join(f"{other.by.name} → {other.target} (severity {other.by.severity})" for other in others)
+        found: dict[str, Value] = {"dwell": spec.dwell, "cooldown": spec.cooldown, "most": spec.max_switches_per_hour}
+        found |= {"switches": self._switches.in_last_hour(tick.now), "others": names}
+        return found if math.isinf(quiet) else found | {"quiet": quiet}
 
 
 _ACTS_ON = {"trip": {"closed", "half_open"}, "halfOpen": {"open"}, "close": {"open", "half_open"}}
@@ -137,5 +151,7 @@ class BreakerArbiter:
         if not starting:
             return None
         rule, command = max(starting, key=lambda pair: pair[0].spec.severity)
-        tick.decide(rule.name, f"breaker:{command}", (state, _LEADS_TO[command]), rule.reason, rule.facts)
+        tick.decide(
+            rule.name, f"breaker:{command}", (state, _LEADS_TO[command]), rule.reason, rule.facts, context=rule.context
+        )
         return command

@@ -30,7 +30,10 @@ class Directive:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A change, or a refusal to change, with the facts that led to it. `at` is in the clock of `now`."""
+    """A change, or a refusal to change, with the facts that led to it. `at` is in the clock of `now`.
+
+    `context` is what an account of it needs besides: the rule as it stood, and what the arbiter weighed.
+    """
 
     policy: str
     model: str
@@ -42,6 +45,7 @@ class Decision:
     facts: Mapping[str, Value]
     dry_run: bool
     at: float
+    context: Mapping[str, Value] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +94,23 @@ class Tick:
         facts: Mapping[str, Value] | None = None,
         *,
         dry_run: bool | None = None,
+        context: Mapping[str, Value] | None = None,
     ) -> None:
         """Records a decision; `change` is what was in force before and is after."""
         before, after = change
         dry = self.dry_run if dry_run is None else dry_run
         self.decisions.append(
-            Decision(self.policy, self.model, rule, action, before, after, reason, dict(facts or {}), dry, self.now)
+            Decision(
+                policy=self.policy,
+                model=self.model,
+                rule=rule,
+                action=action,
+                before=before,
+                after=after,
+                reason=reason,
+                facts=dict(facts or {}),
+                dry_run=dry,
+                at=self.now,
+                context=dict(context or {}),
+            )
         )

@@ -27,10 +27,10 @@ def explain(expression: Expression, evaluation: Evaluation) -> str:
 
 def _explain(node: Node, facts: Trace) -> str:
     if isinstance(node, Binary) and node.operator in {"&&", "||"}:
-        value, decisive = _value(node, facts), node.operator == "||"
+        value, decisive = value_of(node, facts), node.operator == "||"
         if value is not decisive:
             return f"{_side(node.left, facts)} {node.operator} {_side(node.right, facts)}"
-        left = _value(node.left, facts) is decisive
+        left = value_of(node.left, facts) is decisive
         return _explain(node.left if left else node.right, facts)
     if isinstance(node, Binary) and node.operator in COMPARISONS:
         return f"{_operand(node.left, facts)} {node.operator} {_operand(node.right, facts)}"
@@ -47,14 +47,14 @@ def _side(node: Node, facts: Trace) -> str:
 def _operand(node: Node, facts: Trace) -> str:
     if isinstance(node, Literal):
         return unparse(node)
-    return f"{unparse(node)} = {number(_value(node, facts))}"
+    return f"{unparse(node)} = {number(value_of(node, facts))}"
 
 
-def _value(node: Node, facts: Trace) -> Value | None:
+def value_of(node: Node, facts: Trace) -> Value | None:
     """Evaluates a part anew from the facts that were recorded."""
 
     def get(name: str, args: Args) -> Value:
         return facts.get(unparse(Call(name, tuple(Literal(arg, 0) for arg in args), 0)), NAN)
 
-    value: Value | None = closure(node)(get, {})
-    return value
+    found: Value | None = closure(node)(get, {})
+    return found

@@ -57,6 +57,7 @@ class Planner:
         self.target: str | None = None
         self.reason = "no data yet"
         self.facts: dict[str, Value] = {}
+        self.context: dict[str, Value] = {}
         self.refused: str | None = None
 
     def update(self, tick: Tick, serving: str) -> None:
@@ -93,6 +94,13 @@ class Planner:
             below = [self._option(tick, variant, load) for variant in self._ladder[at + 1 :]]
             found = self._down(below, current, tick, load)
         self.target = found.variant if found else None
+        self.context = {
+            "load": load,
+            "load_now": self._forecast.now() * rows,
+            "margin": self._spec.margin,
+            "hysteresis": self._spec.hysteresis,
+            "severity": self.severity,
+        }
         self.reason = self._explain(load, current, found, up=found is not None and found.variant in self._ladder[:at])
 
     def _up(self, above: Sequence[Option], tick: Tick, load: float) -> Option | None:

@@ -3,7 +3,7 @@
 from sloctl.policy.document import RuleSpec
 from sloctl.policy.explain import explain, number
 from sloctl.policy.expression import Evaluation, Expression, Trace
-from sloctl.policy.facts import Facts, Names
+from sloctl.policy.facts import Facts, Names, Value
 
 
 class Rule:
@@ -49,6 +49,17 @@ class Rule:
     def facts(self) -> Trace:
         """The facts behind the rule's present state."""
         return self._basis[1].facts
+
+    @property
+    def context(self) -> dict[str, Value]:
+        """The rule as it stands, the expression that made its present state, and for how long `when` has held."""
+        spec = self.spec
+        found: dict[str, Value] = {"when": spec.when, "for": spec.for_, "severity": spec.severity}
+        if spec.until is not None:
+            found["until"] = spec.until
+        if self.since is not None:
+            found["held"] = self._now - self.since
+        return found | {"expression": self._basis[0].text}
 
     @property
     def reason(self) -> str:

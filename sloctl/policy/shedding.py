@@ -113,7 +113,7 @@ class Shedder:
 
     def _decide(self, tick: Tick, rule: Rule, action: str, change: tuple[Shares, Shares], reason: str) -> None:
         before, after = (describe(dict(zip(self._classes, shares, strict=True))) for shares in change)
-        tick.decide(rule.name, action, (before, after), reason, rule.facts)
+        tick.decide(rule.name, action, (before, after), reason, rule.facts, context=rule.context)
 
 
 def describe(shares: Mapping[str, float]) -> str:

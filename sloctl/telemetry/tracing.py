@@ -43,7 +43,7 @@ class DecisionTracer:
         """Adds a span named after the action: fields as `sloctl.<field>`, facts as `sloctl.fact.<name>`."""
         if self._tracer is None:
             return
-        attributes = {f"sloctl.{key}": _plain(value) for key, value in decision.items() if key != "facts"}
+        attributes = {f"sloctl.{key}": _plain(value) for key, value in decision.items() if key not in _APART}
         facts = {f"sloctl.fact.{name}": _plain(value) for name, value in decision.get("facts", {}).items()}
         self._tracer.start_span(f"decision {decision['action']}", attributes=attributes | facts).end()
 
@@ -52,6 +52,9 @@ class DecisionTracer:
         if self._tracer is not None:
             self._tracer = None
             self._provider.shutdown()
+
+
+_APART = ("facts", "context")
 
 
 def _plain(value: Any) -> str | bool | int | float:

@@ -8,7 +8,7 @@ from sloctl.control.store import StateDirError, Store, prepare_state_dir
 
 DECISION = {
     "policy": "p", "model": "m", "rule": "r", "action": "precision:down", "before": "fp32", "after": "int8",
-    "reason": "it burns", "facts": {"offered_rate": 12.0}, "dry_run": False,
+    "reason": "it burns", "facts": {"offered_rate": 12.0}, "dry_run": False, "context": {"when": "offered_rate > 1"},
 }  # fmt: skip
 
 
@@ -21,6 +21,19 @@ def test_history_state_and_decisions_survive_a_restart(tmp_path):
     assert again.history() == [("latency", 1, 10, 9, 10), ("latency", 1, 11, 19, 20)]
     assert again.state("progress") == {"axis": 1.5}
     assert again.decisions() == [{"id": number, "at": 1000.0, **DECISION}]
+    again.close()
+
+
+def test_a_database_from_before_decisions_had_a_context_is_taken_on(tmp_path):
+    store = Store(tmp_path)
+    number = store.add_decision(1000.0, DECISION)
+    store.close()
+    with sqlite3.connect(tmp_path / "sloctl.db") as db:
+        db.execute("ALTER TABLE decisions DROP COLUMN context")
+    db.close()
+    again = Store(tmp_path)
+    assert again.decision(number) == {"id": number, "at": 1000.0, **DECISION, "context": {}}
+    assert again.decision(number + 1) is None
     again.close()
 
 

@@ -91,6 +91,11 @@ def test_a_rule_lowers_the_precision_and_no_request_fails(served, load):
     said = served.cli("decisions", "--facts")
     assert (said.returncode, "exact → rough  [busy]" in said.stdout) == (0, True), said.stdout
     assert "offered_rate = " in said.stdout
+    told = served.cli("explain", str(decision["id"]))
+    assert told.returncode == 0, told.stderr
+    assert "when: offered_rate > 5" in told.stdout
+    assert "in place of 5 in `offered_rate > 5`" in told.stdout
+    assert "of at most 12 switches in the last hour" in told.stdout
 
 
 def test_what_the_policies_see_is_recorded_a_row_a_second(served):
@@ -132,9 +137,16 @@ def test_an_override_holds_until_it_is_cleared_or_expires(served):
         (["override", "tiny", "--variant", "bogus"], "error: tiny has no variant 'bogus'; it has exact, rough"),
         (["override", "nope", "--variant", "exact"], "error: there is no model 'nope'; there is tiny"),
         (["override", "--clear", "999"], "error: there is no override 999"),
+        (["explain", "999999"], "error: there is no decision 999999"),
         (["layers", "nope"], "error: there is no model 'nope'; there is tiny"),
     ],
-    ids=["an unknown variant", "an unknown model", "an override that is not there", "layers of an unknown model"],
+    ids=[
+        "an unknown variant",
+        "an unknown model",
+        "an override that is not there",
+        "a decision that is not there",
+        "layers of an unknown model",
+    ],
 )
 def test_commands_say_what_cannot_be_done(served, words, says):
     said = served.cli(*words)

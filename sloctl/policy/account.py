@@ -1,0 +1,94 @@
+"""An account of one decision: what the arbiter weighed, and what would have prevented it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sloctl.policy.counterfactual import preventing
+from sloctl.policy.document import PLANNER
+from sloctl.policy.explain import number
+from sloctl.policy.facts import NAN
+from sloctl.policy.overrides import RULE as OVERRIDE
+from sloctl.policy.syntax import ExpressionError
+
+Record = Mapping[str, Any]
+"""A decision as it was kept: `rule`, `action`, `before`, `after`, `reason`, `facts`, `context`."""
+
+
+def weighed(record: Record) -> list[str]:
+    """What the arbiter had before it, a sentence each; empty for decisions that it does not take."""
+    context = record["context"]
+    if "dwell" not in context:
+        return []
+    quiet = context.get("quiet")
+    since = "no switch before" if quiet is None else f"{number(quiet)} s after the switch before"
+    most = number(context["most"])
+    found = [
+        f"{since} (dwell {number(context['dwell'])} s, before a step up {number(context['cooldown'])} s)",
+        f"{number(context['switches'])} of at most {most} switches in the last hour",
+    ]
+    return found + [f"proposed as well: {context['others']}"] * bool(context.get("others"))
+
+
+def preventions(record: Record) -> list[str]:
+    """What would have prevented a decision, a sentence each: first thresholds, then bounds."""
+    if record["rule"] == OVERRIDE:
+        return ["no rule: it was set by hand, or what was set has expired (`sloctl override` shows and clears)"]
+    if record["action"] == "refused":
+        return ["it was refused; what refused it is in its reason, and a bound set otherwise would have let it pass"]
+    found = [*(_planner(record) if record["rule"] == PLANNER else _rule(record)), *_bounds(record)]
+    return found or ["no number of the rule decides; the rule itself would have to be another"]
+
+
+def _rule(record: Record) -> Iterator[str]:
+    context = record["context"]
+    if "expression" not in context:
+        return
+    field = "until" if context["expression"] == context.get("until") else "when"
+    try:
+        facts = {name: NAN if value is None else value for name, value in record["facts"].items()}
+        alone, together = preventing(context["expression"], facts)
+    except ExpressionError:
+        return
+    for change in alone:
+        yield f"in `{field}` of {record['rule']}: {change}"
+    if together:
+        parts = "; and ".join(str(change) for change in together)
+        yield f"in `{field}` of {record['rule']}, only together: {parts}"
+    held = context.get("held")
+    if field == "when" and held is not None:
+        yield f"`for` of {record['rule']} longer than {number(held)} s, had the condition ended by then"
+
+
+def _planner(record: Record) -> Iterator[str]:
+    """The margin, or hysteresis, at which the plan would have been another."""
+    facts, context = record["facts"], record["context"]
+    load, margin = context["load"], context["margin"]
+    if record["action"].endswith(":down"):
+        room = 1 - load / _known(facts, f'capacity("{record["before"]}")')
+        if room > 0:
+            yield f"planner.margin of at most {number(max(room, 0.0))} in place of {number(margin)}"
+        else:
+            yield f"no margin: {number(load)} rows/s are more than {record['before']} can do at all"
+        if context["load_now"] < load:
+            yield f"planner.horizon shorter: {number(context['load_now'])} rows/s were offered then"
+    else:
+        room = 1 - load / _known(facts, f'capacity("{record["after"]}")') - margin
+        yield f"planner.hysteresis above {number(room)} in place of {number(context['hysteresis'])}"
+
+
+def _known(facts: Mapping[str, Any], key: str) -> float:
+    value = facts.get(key)
+    return NAN if value is None else float(value)
+
+
+def _bounds(record: Record) -> Iterator[str]:
+    context, quiet = record["context"], record["context"].get("quiet")
+    if "dwell" not in context:
+        return
+    if quiet is not None:
+        bound = "cooldown" if record["action"].endswith(":up") else "dwell"
+        yield f"{bound} longer than {number(quiet)} s in place of {number(context[bound])} s: later, if still wanted"
+    yield f"maxSwitchesPerHour of {number(context['switches'])} in place of {number(context['most'])}"
+    accuracy = record["facts"].get(f'accuracy("{record["after"]}")')
+    if isinstance(accuracy, float | int):
+        yield f"accuracyFloor above {number(accuracy)}, the accuracy of {record['after']}"

@@ -1,0 +1,124 @@
+"""What would have prevented a decision: tried against the very expression, and said with its place."""
+
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from sloctl.policy.account import preventions, weighed
+from sloctl.policy.counterfactual import preventing
+from sloctl.policy.decisions import Decision, State
+from sloctl.policy.document import PolicyDocument
+from sloctl.policy.engine import PolicyEngine
+from sloctl.policy.facts import StaticFacts, Value, Vocabulary
+
+VOCABULARY = Vocabulary(("slo",), {"m": ("fp32", "int8")}, ("high", "low"))
+PLANNED: dict[str, Value] = {
+    'objective("slo")': 0.25, 'error_budget("slo")': 0.01, 'capacity("fp32")': 500.0, 'capacity("int8")': 1000.0,
+    'health_ok("fp32")': True, 'health_ok("int8")': True, 'accuracy("fp32")': 0.98, 'accuracy("int8")': 0.97,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "facts", "alone", "together"),
+    [
+        ("queue_length > 10", {"queue_length": 40.0}, ["40 in place of 10 in `queue_length > 10`"], []),
+        ("10 <= queue_length", {"queue_length": 40.0}, ["41 in place of 10 in `10 <= queue_length`"], []),
+        (
+            'offered_rate > 0.9 * capacity("fp32")',
+            {"offered_rate": 467.0, 'capacity("fp32")': 500.0},
+            ['0.94 in place of 0.9 in `offered_rate > 0.9 * capacity("fp32")`'],
+            [],
+        ),
+        (
+            "queue_length > 10 && latency(0.99) > 0.2",
+            {"queue_length": 40.0, "latency(0.99)": 0.31},
+            ["40 in place of 10 in `queue_length > 10`", "0.31 in place of 0.2 in `latency(0.99) > 0.2`"],
+            [],
+        ),
+        (
+            "queue_length > 10 || latency(0.99) > 0.2",
+            {"queue_length": 40.0, "latency(0.99)": 0.31},
+            [],
+            ["40 in place of 10 in `queue_length > 10`", "0.31 in place of 0.2 in `latency(0.99) > 0.2`"],
+        ),
+        ("gpu_throttled", {"gpu_throttled": True}, [], []),
+        ("queue_length > 10", {"queue_length": 4.0}, [], []),
+    ],
+)
+def test_the_number_that_decides(text: str, facts: dict[str, Value], alone: list[str], together: list[str]) -> None:
+    found = preventing(text, facts)
+    assert ([str(change) for change in found[0]], [str(change) for change in found[1]]) == (alone, together)
+
+
+@given(st.floats(0.01, 1e6), st.floats(0.01, 10), st.floats(0.01, 1e6), st.sampled_from([">", ">=", "<", "<="]))
+def test_what_is_named_does_prevent_and_is_near(offered: float, factor: float, capacity: float, operator: str) -> None:
+    text = f"offered_rate {operator} {factor!r} * capacity"
+    facts = {"offered_rate": offered, "capacity": capacity}
+    alone, _ = preventing(text, facts)
+    exact = offered / capacity
+    assume(alone)
+    (change,) = alone
+    again = text.replace(repr(factor), repr(change.becomes))
+    assert preventing(again, facts) == ([], [])
+    assert change.becomes == pytest.approx(exact, rel=0.2, abs=0.2 * abs(exact - factor) + 1e-6)
+
+
+def decisions(facts: list[dict[str, Value]], **spec: Any) -> list[Decision]:
+    head = {"apiVersion": "sloctl/v1", "kind": "Policy", "metadata": {"name": "p"}}
+    body = {"model": "m", "ladder": ["fp32", "int8"], "cooldown": "10s"} | spec
+    engine = PolicyEngine(PolicyDocument.model_validate(head | {"spec": body}), VOCABULARY)
+    state, found, now = State("fp32", (1.0, 1.0), "closed"), list[Decision](), 0.0
+    for values in facts:
+        now += 1.0
+        outcome = engine.step(now, StaticFacts(values), state)
+        found += outcome.decisions
+        state = State(outcome.directive.variant, outcome.directive.admit, "closed")
+    return found
+
+
+RULES = [
+    {"name": "down", "when": "queue_length > 10", "until": "queue_length < 3", "action": {"precision": "down"}},
+    {"name": "down-too", "when": "inflight > 5", "severity": -1, "action": {"precision": "int8"}},
+    {"name": "up", "when": "queue_length < 3", "action": {"precision": "up"}},
+]
+
+
+def test_a_rule_s_decision_names_its_threshold_and_what_the_arbiter_weighed() -> None:
+    busy, calm = {"queue_length": 40.0, "inflight": 9.0}, {"queue_length": 0.0, "inflight": 0.0}
+    down, up = decisions([busy] * 5 + [calm] * 20, rules=RULES, accuracyFloor=None)
+    assert weighed(asdict(down)) == [
+        "no switch before (dwell 1 s, before a step up 10 s)",
+        "0 of at most 12 switches in the last hour",
+        "proposed as well: down-too → int8 (severity -1)",
+    ]
+    assert preventions(asdict(down))[:2] == [
+        "in `when` of down: 40 in place of 10 in `queue_length > 10`",
+        "`for` of down longer than 0 s, had the condition ended by then",
+    ]
+    said = preventions(asdict(up))
+    assert "in `when` of up: 0 in place of 3 in `queue_length < 3`" in said
+    assert any(sentence.startswith("cooldown longer than 10 s in place of 10 s") for sentence in said)
+
+
+def test_a_plan_names_the_margin_and_the_hysteresis() -> None:
+    rise = [{**PLANNED, "offered_rate": 300.0}] * 30 + [{**PLANNED, "offered_rate": 450.0}] * 10
+    course = rise + [{**PLANNED, "offered_rate": 300.0}] * 40
+    down, up = decisions(course, planner={"objective": "slo", "window": "20s"})
+    assert preventions(asdict(down))[0] == "planner.margin of at most 0.1 in place of 0.15"
+    assert preventions(asdict(up))[0] == "planner.hysteresis above 0.25 in place of 0.15"
+    assert "accuracyFloor above 0.97, the accuracy of int8" not in preventions(asdict(up))
+
+
+def test_a_load_beyond_any_margin_is_said() -> None:
+    course = [{**PLANNED, "offered_rate": 300.0}] * 30 + [{**PLANNED, "offered_rate": 800.0}] * 5
+    (down,) = decisions(course, planner={"objective": "slo"})
+    assert preventions(asdict(down))[0] == "no margin: 800 rows/s are more than fp32 can do at all"
+
+
+def test_what_a_person_did_no_rule_prevents() -> None:
+    record = {"rule": "override", "action": "override:variant", "facts": {}, "context": {}}
+    assert "set by hand" in preventions(record)[0]
+    assert weighed(record) == []
