@@ -10,12 +10,12 @@ from sloctl.build.builder import Builder, Inspection
 from sloctl.build.calibration import doubts
 from sloctl.build.gate import Reference, Standard
 from sloctl.build.progress import Report
-from sloctl.build.settings import BuildSettings
+from sloctl.build.settings import BuildSettings, Sizes
 from sloctl.build.store import Hosting
 from sloctl.build.traffic import profile_of, read_histogram
 from sloctl.engines.base import EngineError, Tensor, TensorSpec
 from sloctl.engines.loading import load_engine
-from sloctl.engines.manifest import read_manifest
+from sloctl.engines.manifest import ShapeProfile, read_manifest
 from sloctl.engines.measure import Evaluation, outputs_of, read_arrays
 from sloctl.engines.onnx import OnnxEngine
 
@@ -59,27 +59,33 @@ class Materials:
     @cached_property
     def source_engine(self) -> OnnxEngine:
         """The source model on ONNX Runtime: the reference, unless a variant is named."""
-        return OnnxEngine(self.source, threads=0, max_batch=self.sizes[2])
+        return OnnxEngine(self.source, threads=0, max_batch=self.largest)
 
     @cached_property
-    def sizes(self) -> tuple[int, int, int]:
-        """Smallest, best and largest batch, as set or as recorded."""
+    def sizes(self) -> list[Sizes]:
+        """Batch sizes of each optimisation profile, as set or as recorded."""
         if self.settings.traffic is None:
             return self.settings.sizes
         found = profile_of(read_histogram(self.settings.traffic, self.model))
         self.report.say("batch sizes by {}: {}/{}/{}".format(self.settings.traffic, *found))
-        return found
+        return [found]
+
+    @property
+    def largest(self) -> int:
+        """The largest batch of any profile."""
+        return max(largest for _, _, largest in self.sizes)
 
     @cached_property
-    def shapes(self) -> dict[str, list[list[int]]]:
-        """Smallest, best and largest shape by input."""
-        return {spec.name: _profile(spec, self.sizes, self.settings) for spec in self.source_engine.inputs}
+    def profiles(self) -> list[ShapeProfile]:
+        """The optimisation profiles."""
+        inputs = self.source_engine.inputs
+        return [{spec.name: _profile(spec, sizes, self.settings) for spec in inputs} for sizes in self.sizes]
 
     @property
     def hosting(self) -> Hosting:
         """Where variants are measured."""
         settings = self.settings
-        return Hosting(settings.device, settings.threads, self.sizes[2], settings.lean_runtime)
+        return Hosting(settings.device, settings.threads, self.largest, settings.lean_runtime)
 
     @cached_property
     def standard(self) -> Standard | None:
@@ -153,7 +159,7 @@ class Materials:
         return folder / f"{self.inspection.module}-{self.inspection.version}-sm{capability.replace('.', '')}.cache"
 
 
-def _profile(spec: TensorSpec, sizes: tuple[int, int, int], settings: BuildSettings) -> list[list[int]]:
+def _profile(spec: TensorSpec, sizes: Sizes, settings: BuildSettings) -> list[list[int]]:
     """Smallest, best and largest shape of an input. Raises EngineError where its free dimensions have no sizes."""
     given = settings.shapes.get(spec.name)
     shapes = (given.min, given.best, given.max) if given else tuple([n, *spec.shape[1:]] for n in sizes)

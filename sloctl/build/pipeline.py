@@ -82,7 +82,7 @@ class Pipeline:
         if self.use.target == "onnxruntime" and settings.compute_capability:
             raise EngineError("a compute capability is for TensorRT; this builds for ONNX Runtime on a CPU")
         if self.use.target != "onnxruntime":
-            self.use.shapes  # noqa: B018  raises where a shape is missing
+            self.use.profiles  # noqa: B018  raises where a shape is missing
         for text in self.use.doubts:
             self.use.report.say(f"warning: {text}")
         if self.use.standard is None:
@@ -130,7 +130,7 @@ class Pipeline:
             "model": str(model),
             "plan": str(path),
             "precision": precision,
-            "shapes": self.use.shapes,
+            "profiles": self.use.profiles,
             "compute_capability": capability,
             "timing_cache": str(self.use.timing_cache(capability)),
             **self.use.settings.model_dump(
@@ -218,7 +218,7 @@ class Pipeline:
             builder=made.builder,
             method=made.recipe.method,
             flags=made.flags,
-            shapes=self.use.shapes if made.path.suffix == ".plan" else {},
+            profiles=self.use.profiles if made.path.suffix == ".plan" else [],
             seconds=made.seconds,
             calibration=self._calibration(precision),
             gate=gate,
@@ -244,7 +244,7 @@ class Pipeline:
             compute_capability=made.capability,
             inputs=[_entry(spec) for spec in self.use.source_engine.inputs],
             outputs=[_entry(spec) for spec in self.use.source_engine.outputs],
-            max_batch=min(shape[2][0] for shape in self.use.shapes.values()),
+            max_batch=max(min(shape[2][0] for shape in profile.values()) for profile in self.use.profiles),
             build=build,
             unmeasured=reason,
         )

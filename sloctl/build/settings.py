@@ -16,7 +16,10 @@ Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8", "fp8"]
 Target = Literal["auto", "onnxruntime", "tensorrt", "tensorrt-rtx"]
 Shape = list[Annotated[int, Field(gt=0)]]
 _PATHS = ("calibrate", "evaluate", "trafficInputs", "timingCache")
-_BATCH = r"^[1-9][0-9]{0,4}/[1-9][0-9]{0,4}/[1-9][0-9]{0,4}$"
+_RANGE = r"[1-9][0-9]{0,4}/[1-9][0-9]{0,4}/[1-9][0-9]{0,4}"
+_BATCH = rf"^{_RANGE}(,{_RANGE}){{0,7}}$"
+Sizes = tuple[int, int, int]
+"""Smallest, best and largest batch."""
 
 
 class ShapeRange(Model):
@@ -34,7 +37,7 @@ class BuildSettings(Model):
     kind: Literal["Build"] = "Build"
     precisions: list[Precision] = Field(default=["fp32"], min_length=1)
     target: Target = "auto"
-    batch: Annotated[str, Field(pattern=_BATCH)] = "1/16/64"  # smallest, best, largest
+    batch: Annotated[str, Field(pattern=_BATCH)] = "1/16/64"  # smallest/best/largest; several with commas
     shapes: dict[str, ShapeRange] = Field(default={})
     traffic: str | None = None  # /metrics of a daemon, or a file: batch sizes in place of `batch`
     calibrate: str | None = None
@@ -65,15 +68,15 @@ class BuildSettings(Model):
             raise ValueError("int8 needs samples to calibrate with; give calibrate")
         if not self.evaluate and (self.floor is not None or self.max_drop is not None):
             raise ValueError("floor and maxDrop are held against an evaluation set; give evaluate")
-        if list(self.sizes) != sorted(self.sizes):
-            raise ValueError("batch is smallest/best/largest, such as 1/16/64")
+        if any(list(sizes) != sorted(sizes) for sizes in self.sizes):
+            raise ValueError("batch is smallest/best/largest, such as 1/16/64 or 1/1/4,1/64/64")
         return self
 
     @property
-    def sizes(self) -> tuple[int, int, int]:
-        """Smallest, best and largest batch."""
-        smallest, best, largest = map(int, self.batch.split("/"))
-        return smallest, best, largest
+    def sizes(self) -> list[Sizes]:
+        """Batch sizes of each optimisation profile."""
+        ranges = ([int(size) for size in each.split("/")] for each in self.batch.split(","))
+        return [(smallest, best, largest) for smallest, best, largest in ranges]
 
 
 def load_settings(path: Path | None, options: dict[str, Any]) -> BuildSettings:

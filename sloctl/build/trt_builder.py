@@ -185,8 +185,8 @@ def set_target(trt: Any, config: Any, wanted: str | None) -> str | None:
     return wanted
 
 
-def set_profile(builder: Any, network: Any, config: Any, shapes: dict[str, list[list[int]]]) -> None:
-    """One optimisation profile: `{input: [smallest, best, largest]}`."""
+def add_profile(builder: Any, network: Any, config: Any, shapes: dict[str, list[list[int]]]) -> None:
+    """Adds an optimisation profile: `{input: [smallest, best, largest]}`."""
     profile = builder.create_optimization_profile()
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
@@ -236,7 +236,7 @@ def configure(trt: Any, config: Any, request: dict[str, Any]) -> None:
 def build(trt: Any, request: dict[str, Any], lines: Lines) -> dict[str, Any]:
     """Builds `model` into `plan`.
 
-    The request holds `model`, `plan`, `precision`, `shapes`, and may hold `compute_capability`, `timing_cache`,
+    The request holds `model`, `plan`, `precision`, `profiles`, and may hold `compute_capability`, `timing_cache`,
     `workspace_bytes`, `optimization_level`, `version_compatible` and `exclude_lean_runtime`.
     """
     begin, logger = time.time(), make_logger(trt, lines)
@@ -249,7 +249,8 @@ def build(trt: Any, request: dict[str, Any], lines: Lines) -> dict[str, Any]:
     configure(trt, config, request)
     flags = set_flags(trt, config, request)
     target = set_target(trt, config, request.get("compute_capability"))
-    set_profile(builder, network, config, request["shapes"])
+    for shapes in request["profiles"]:
+        add_profile(builder, network, config, shapes)
     cache = request.get("timing_cache") if "rtx" not in trt.__name__ else None  # TensorRT-RTX measures at run time
     known = use_timings(config, cache) if cache else 0
     monitor = watch(trt, config, lines)

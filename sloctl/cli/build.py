@@ -25,7 +25,9 @@ def build(
         str | None, typer.Option(help="Such as fp32,fp16,int8; also tf32, bf16, fp8. Each makes a variant.")
     ] = None,
     target: Annotated[str | None, typer.Option(help="auto, onnxruntime, tensorrt or tensorrt-rtx.")] = None,
-    batch: Annotated[str | None, typer.Option(help="Smallest/best/largest batch, such as 1/16/64.")] = None,
+    batch: Annotated[
+        str | None, typer.Option(help="Smallest/best/largest batch, such as 1/16/64; 1/1/4,1/64/64 makes two profiles.")
+    ] = None,
     traffic: Annotated[
         str | None, typer.Option(help="Batch sizes from a daemon's /metrics, or a file of metrics, JSON or CSV.")
     ] = None,

@@ -92,6 +92,10 @@ class Gate(Model):
     ran_on: str  # the runtime; a stand-in says so
 
 
+ShapeProfile = dict[str, list[list[int]]]
+"""An optimisation profile: smallest, best and largest shape by input."""
+
+
 class Build(Model):
     """Where a variant came from: source model, builder, and how its precision was made."""
 
@@ -100,7 +104,7 @@ class Build(Model):
     builder: str
     method: str
     flags: list[str] = Field(default=[])
-    shapes: dict[str, list[list[int]]] = Field(default={})  # by input: smallest, best, largest
+    profiles: list[ShapeProfile] = Field(default=[])  # optimisation profiles
     seconds: Annotated[float, Field(ge=0)]
     calibration: Calibration | None = None
     gate: Gate | None = None

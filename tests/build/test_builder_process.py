@@ -21,7 +21,7 @@ def request_for(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     def make(precision: str = "fp32", **more: Any) -> dict[str, Any]:
         shapes = {"x": [[1, 4], [8, 4], [64, 4]]}
         plan = str(tmp_path / "m.plan")
-        return {"model": str(model), "plan": plan, "precision": precision, "shapes": shapes, **more}
+        return {"model": str(model), "plan": plan, "precision": precision, "profiles": [shapes], **more}
 
     return make
 
@@ -62,6 +62,13 @@ def test_a_weakly_typed_builder_gets_the_flags_of_the_precision(
     assert account["verbosity"] == "DETAILED"
 
 
+def test_a_plan_may_have_several_optimisation_profiles(old_tensorrt: str, request_for):
+    profiles = [{"x": [[1, 4], [1, 4], [4, 4]]}, {"x": [[1, 4], [64, 4], [64, 4]]}]
+    request = request_for(profiles=profiles)
+    Builder("tensorrt", old_tensorrt).build(request, lambda _: None)
+    assert _account(request["plan"])["profiles"] == profiles
+
+
 def test_a_version_compatible_plan_is_asked_for_by_flags(old_tensorrt: str, request_for):
     request = request_for(version_compatible=True, exclude_lean_runtime=True)
     Builder("tensorrt", old_tensorrt).build(request, lambda _: None)
@@ -92,7 +99,7 @@ def test_warnings_are_passed_on_and_prints_are_not_taken_for_events(old_tensorrt
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"shapes": {"y": [[1], [1], [1]]}}, "no shape profile for input x"),
+        ({"profiles": [{"y": [[1], [1], [1]]}]}, "no shape profile for input x"),
         ({"compute_capability": "8.6"}, r"builds for this machine's GPU only \(.*\), not 8\.6"),
         ({"precision": "bf16"}, "has no builder flag BF16"),
     ],

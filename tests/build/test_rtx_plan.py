@@ -46,7 +46,7 @@ def test_the_manifest_says_what_the_plan_is_and_that_nothing_ran_it(built: tuple
     assert runtime_of(verify_file(folder, manifest)) == "tensorrt"
     assert manifest.build.builder == f"tensorrt_rtx_bindings {manifest.runtime_version}"
     assert manifest.build.source_sha256 == digest(DIGITS / "digits_resnet.fp32.onnx")
-    assert manifest.build.shapes == {"image": [[1, 1, 64, 64], [16, 1, 64, 64], [64, 1, 64, 64]]}
+    assert manifest.build.profiles == [{"image": [[1, 1, 64, 64], [16, 1, 64, 64], [64, 1, 64, 64]]}]
     assert (manifest.compute_capability, manifest.max_batch) == ("8.6", 64)
     assert "built for compute capability 8.6" in manifest.unmeasured
     assert manifest.build.gate.value >= 0.95
