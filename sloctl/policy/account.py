@@ -60,20 +60,29 @@ def _rule(record: Record) -> Iterator[str]:
 
 
 def _planner(record: Record) -> Iterator[str]:
-    """The margin, or hysteresis, at which the plan would have been another."""
+    """The margin, burn, horizon or hysteresis at which the plan would have been another."""
     facts, context = record["facts"], record["context"]
+    if "burn" not in context:  # kept by an older version
+        return
     load, margin = context["load"], context["margin"]
     if record["action"].endswith(":down"):
-        room = 1 - load / _known(facts, f'capacity("{record["before"]}")')
-        if room > 0:
-            yield f"planner.margin of at most {number(max(room, 0.0))} in place of {number(margin)}"
-        else:
-            yield f"no margin: {number(load)} rows/s are more than {record['before']} can do at all"
+        yield from _carried(record["before"], 1 - load / _known(facts, f'capacity("{record["before"]}")'), context)
         if context["load_now"] < load:
-            yield f"planner.horizon shorter: {number(context['load_now'])} rows/s were offered then"
+            yield f"planner.horizon shorter, had {number(context['load_now'])} rows/s been carried: so many came then"
     else:
         room = 1 - load / _known(facts, f'capacity("{record["after"]}")') - margin
         yield f"planner.hysteresis above {number(room)} in place of {number(context['hysteresis'])}"
+
+
+def _carried(variant: str, room: float, context: Mapping[str, Any]) -> Iterator[str]:
+    """What would have let a variant carry the load of which it had `room` (a share of its capacity) to spare."""
+    margin, burn, most = context["margin"], context["burn"], context["maxBurn"]
+    if room <= 0:
+        yield f"neither margin nor maxBurn: {number(context['load'])} rows/s are more than {variant} can do at all"
+        return
+    wider = [f"planner.margin of at most {number(room)} in place of {number(margin)}"] * (room < margin)
+    slower = [f"planner.maxBurn of at least {number(burn)} in place of {number(most)}"] * (burn > most)
+    yield ", together with ".join([*wider, *slower])
 
 
 def _known(facts: Mapping[str, Any], key: str) -> float:
@@ -88,7 +97,8 @@ def _bounds(record: Record) -> Iterator[str]:
     if quiet is not None:
         bound = "cooldown" if record["action"].endswith(":up") else "dwell"
         yield f"{bound} longer than {number(quiet)} s in place of {number(context[bound])} s: later, if still wanted"
-    yield f"maxSwitchesPerHour of {number(context['switches'])} in place of {number(context['most'])}"
+    if context["switches"]:  # it is at least 1
+        yield f"maxSwitchesPerHour of {number(context['switches'])} in place of {number(context['most'])}"
     accuracy = record["facts"].get(f'accuracy("{record["after"]}")')
     if isinstance(accuracy, float | int):
         yield f"accuracyFloor above {number(accuracy)}, the accuracy of {record['after']}"

@@ -84,6 +84,15 @@ class Planner:
             known = "is not on the ladder" if current is None else "has no data"
             self.reason = f"no plan: {serving} {known}"
             return
+        self.context = {
+            "load": load,
+            "load_now": self._forecast.now() * rows,
+            "burn": current.burn,
+            "maxBurn": self._spec.max_burn,
+            "margin": self._spec.margin,
+            "hysteresis": self._spec.hysteresis,
+            "severity": self.severity,
+        }
         at = self._ladder.index(serving)
         if current.carries(load, self._spec.margin, self._spec.max_burn):
             found = self._up([self._option(tick, variant, load) for variant in self._ladder[:at]], tick, load)
@@ -94,13 +103,6 @@ class Planner:
             below = [self._option(tick, variant, load) for variant in self._ladder[at + 1 :]]
             found = self._down(below, current, tick, load)
         self.target = found.variant if found else None
-        self.context = {
-            "load": load,
-            "load_now": self._forecast.now() * rows,
-            "margin": self._spec.margin,
-            "hysteresis": self._spec.hysteresis,
-            "severity": self.severity,
-        }
         self.reason = self._explain(load, current, found, up=found is not None and found.variant in self._ladder[:at])
 
     def _up(self, above: Sequence[Option], tick: Tick, load: float) -> Option | None:

@@ -115,10 +115,27 @@ def test_a_plan_names_the_margin_and_the_hysteresis() -> None:
 def test_a_load_beyond_any_margin_is_said() -> None:
     course = [{**PLANNED, "offered_rate": 300.0}] * 30 + [{**PLANNED, "offered_rate": 800.0}] * 5
     (down,) = decisions(course, planner={"objective": "slo"})
-    assert preventions(asdict(down))[0] == "no margin: 800 rows/s are more than fp32 can do at all"
+    said = preventions(asdict(down))
+    assert said[0].startswith("neither margin nor maxBurn: ")
+    assert said[0].endswith(" rows/s are more than fp32 can do at all")
+    assert not [sentence for sentence in said if "maxSwitchesPerHour" in sentence], "none had happened yet"
+
+
+def test_a_plan_for_the_queue_s_sake_names_the_burn() -> None:
+    course = [{**PLANNED, 'objective("slo")': 0.02, "offered_rate": 400.0}] * 5
+    (down,) = decisions(course, planner={"objective": "slo"})
+    said = preventions(asdict(down))[0]
+    assert said.startswith("planner.maxBurn of at least ")
+    assert said.endswith(" in place of 1")
 
 
 def test_what_a_person_did_no_rule_prevents() -> None:
     record = {"rule": "override", "action": "override:variant", "facts": {}, "context": {}}
     assert "set by hand" in preventions(record)[0]
     assert weighed(record) == []
+
+
+@pytest.mark.parametrize("rule", ["planner", "down"])
+def test_a_decision_that_kept_no_context_has_an_account_all_the_same(rule: str) -> None:
+    record = {"rule": rule, "action": "precision:down", "before": "fp32", "facts": {}, "context": {}}
+    assert preventions(record) == ["no number of the rule decides; the rule itself would have to be another"]
