@@ -28,11 +28,11 @@ from sloctl.slo.alarms import alarms_of, lengths_of
 from sloctl.slo.objective import Objective, Slices, Tier
 from sloctl.slo.promql import events, is_sampled, quote
 from sloctl.slo.slices import SLACK
-from sloctl.slo.windows import Alarm, AlertWindow
+from sloctl.slo.windows import RAW_UP_TO, RECORDED, Alarm, AlertWindow
 
 ALERT = "SloctlErrorBudgetBurn"
-_STEP, _SAMPLED_STEP = 300.0, 60.0  # of recorded increases, and of recorded samples of gauges
-_RAW_UP_TO, _SAMPLED_UP_TO = 3600.0, 300.0  # longest range read from the series itself; a sample a second is dear
+_STEP, _SAMPLED_STEP = RECORDED, 60.0  # of recorded increases, and of recorded samples of gauges
+_RAW_UP_TO, _SAMPLED_UP_TO = RAW_UP_TO, 300.0  # longest range read from the series itself; a sample a second is dear
 _SLOWEST = 30.0  # seconds between evaluations
 
 Rule = dict[str, Any]

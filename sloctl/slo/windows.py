@@ -22,6 +22,7 @@ from sloctl.config.base import Duration, Metadata, Model
 
 Severity = Literal["page", "ticket"]
 SHORTEST = 1.0  # seconds; the history's finest slot
+RAW_UP_TO, RECORDED = 3600.0, 300.0  # longest range that rules read from raw series; of what longer ones are made
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,10 @@ class AlertWindow:
         return max(round(self.share * period / self.long, 9), 1.0)
 
     def scaled(self, period: float, step: float = SHORTEST) -> "AlertWindow":
-        """The same pair for another period, its windows in whole steps (seconds), at least one."""
+        """The same pair for another period, its windows in whole steps (seconds), at least one.
+
+        The factor is solved anew from what the windows came out as, so that the share is kept.
+        """
         scale = period / self.period
         if scale == 1 and not (self.long % step or self.short % step):
             return self
@@ -83,8 +87,10 @@ class AlertWindow:
 
 
 def _stepped(window: float, step: float) -> float:
-    # To the nearest second; but up to whole slices, since less than one holds nothing.
-    return max(float(round(window)), SHORTEST) if step == SHORTEST else math.ceil(window / step) * step
+    if step != SHORTEST:  # whole slices, and up, since less than one holds nothing
+        return math.ceil(round(window / step, 9)) * step
+    # Beyond an hour whole five minutes, of which Prometheus sums up recorded counts.
+    return round(window / RECORDED) * RECORDED if window > RAW_UP_TO else max(float(round(window)), SHORTEST)
 
 
 def for_period(windows: Iterable[AlertWindow], period: float, step: float = SHORTEST) -> tuple[AlertWindow, ...]:
