@@ -16,6 +16,7 @@ from sloctl.policy.document import PolicyDocument
 from sloctl.policy.facts import Vocabulary
 from sloctl.slo import dialects, openslo
 from sloctl.slo.dialects import SloModel
+from sloctl.slo.evaluate import longest_window
 from sloctl.slo.objective import Objective, QueryRatio, QueryShare, thresholds
 from sloctl.slo.openslo import SloDocument
 from sloctl.slo.openslo_library import Library, references
@@ -180,17 +181,20 @@ def check_policies(
     policies: Iterable[Loaded[PolicyDocument]],
     slos: Iterable[str] | None,
     daemon: DaemonConfig | None,
-    longest: float | None = None,
+    objectives: Sequence[Objective] | None = None,
+    windows: Sequence[AlertWindow] = (),
     accuracies: Accuracies | None = None,
 ) -> Iterator[Problem]:
-    """What policies name: SLOs (None: not known), models, variants, priority classes, windows up to the `longest` in
-    seconds, accuracy floors.
+    """What policies name: SLOs (None: not known), models, variants, priority classes, windows, accuracy floors.
+
+    `objectives` are those SLOs, None where not all of them are right.
     """
     vocabulary = Vocabulary(
         slos=None if slos is None else tuple(slos),
         variants={model.name: tuple(model.variants) for model in daemon.models} if daemon else None,
         priorities=tuple(daemon.priorities) if daemon else None,
-        longest=longest,
+        longest=None if objectives is None else longest_window(objectives, windows),
+        timed=None if objectives is None else tuple(each.name for each in objectives if thresholds([each])),
     )
     measured = accuracies or {}
     for each in policies:

@@ -26,7 +26,6 @@ from sloctl.config.sources import Document, Source, read
 from sloctl.config.yaml_source import parse
 from sloctl.policy.document import PolicyDocument
 from sloctl.slo.dialects import SloModel, objectives
-from sloctl.slo.evaluate import longest_window
 from sloctl.slo.objective import Objective
 from sloctl.slo.openslo_alerting import (
     AlertConditionDocument,
@@ -146,9 +145,9 @@ def bundle_of(files: Files, daemon: DaemonConfig | None = None, accuracies: Accu
     policies = sorter.any(PolicyDocument)
     written = [document for document in files.documents if kind_of(document) in SLOS]
     names = _slo_names(files, slos, written, daemon)
-    # What a bad SLO would keep cannot be told, and its own problem comes first.
-    kept = [objective for slo in slos for objective in objectives(slo.model)]
-    longest = longest_window(kept, windows) if names is not None and len(slos) == len(written) else None
+    # What a bad SLO would be cannot be told, and its own problem comes first.
+    right = names is not None and len(slos) == len(written)
+    kept = [objective for slo in slos for objective in objectives(slo.model)] if right else None
     labelled = [document for document in files.documents if kind_of(document) in {**SLOS, **SHARED}]
     open_slo = [document for document in files.documents if kind_of(document)[0] == OPENSLO]
     problems = [
@@ -161,7 +160,7 @@ def bundle_of(files: Files, daemon: DaemonConfig | None = None, accuracies: Accu
         *check_names(sorter.slos(), policies, sorter.any(AlertWindows), shared),
         *(check_labels(labelled, daemon) if daemon else ()),
         *(check_sources((slo.document, objectives(slo.model)) for slo in slos) if daemon else ()),
-        *check_policies(policies, names, daemon, longest, accuracies),
+        *check_policies(policies, names, daemon, kept, windows, accuracies),
     ]
     whole = tuple(sorter.whole(PolicyDocument))
     return Bundle(tuple(slos), whole, windows, arranged(problems), files.sources)

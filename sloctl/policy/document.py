@@ -120,7 +120,12 @@ def check(
     checked here, and the engine still refuses to cross it).
     """
     spec, names = document.spec, vocabulary.names(document.spec.model)
-    found = [*_model(spec, vocabulary), *_ladder(spec, names), *_floor(spec, accuracies), *_planner(spec, names)]
+    found = [
+        *_model(spec, vocabulary),
+        *_ladder(spec, names),
+        *_floor(spec, accuracies),
+        *_planner(spec, names, vocabulary.timed),
+    ]
     counts = Counter(rule.name for rule in spec.rules)
     for index, rule in enumerate(spec.rules):
         here = ("spec", "rules", index)
@@ -161,12 +166,15 @@ def _floor(spec: PolicySpec, accuracies: Mapping[str, float] | None) -> Iterator
         yield Problem(here, f"no variant on the ladder reaches {spec.accuracy_floor:g}; the best has {best:g}")
 
 
-def _planner(spec: PolicySpec, names: Names) -> Iterator[Problem]:
+def _planner(spec: PolicySpec, names: Names, timed: tuple[str, ...] | None) -> Iterator[Problem]:
     if spec.planner is None:
         return
     known, slo = names.get(Domain.SLO), spec.planner.objective
     if known is not None and slo not in known:
         yield Problem(("spec", "planner", "objective"), f"unknown SLO {slo!r}{suggest(slo, known)}")
+    elif timed is not None and slo not in timed:
+        message = f"{slo!r} is no SLO over sloctl_request_duration_seconds{suggest(slo, timed)}"
+        yield Problem(("spec", "planner", "objective"), message)
     if len(spec.ladder) < 2:
         yield Problem(("spec", "planner"), "a planner needs a ladder of at least two variants")
     for index, rule in enumerate(spec.rules):

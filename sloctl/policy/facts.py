@@ -204,7 +204,7 @@ class _Topology(Protocol):
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
     """The names that exist: SLOs, `variants` by model, priority classes (highest first); `longest` in seconds is
-    the longest window that SLOs keep.
+    the longest window that SLOs keep, `timed` the SLOs over request times.
 
     None stands for 'not known here': such names are then not checked.
     """
@@ -213,6 +213,7 @@ class Vocabulary:
     variants: Mapping[str, tuple[str, ...]] | None = field(default=None)
     priorities: tuple[str, ...] | None = None
     longest: float | None = None
+    timed: tuple[str, ...] | None = None
 
     @classmethod
     def of(cls, objectives: Iterable[_Named], topology: _Topology) -> "Vocabulary":

@@ -103,6 +103,9 @@ SPOILT = {
     "a document without a kind": ("slo", "kind: SLO\n", "", 1, 1, Code.UNKNOWN_DOCUMENT, "has no kind"),
     "a window that no SLO keeps": (
         "policy", '"5m") > 14.4', '"31d") > 14.4', 9, 39, Code.INVALID_EXPRESSION, "the longest window kept is 30d"),
+    "a planner for an SLO that is not over request times": (
+        "policy", "ladder: [fp32, int8]", "ladder: [fp32, int8]\n  planner: {objective: digits-latncy}", 7, 24,
+        Code.INVALID_POLICY, "did you mean 'digits-latency'"),
     "a zone that there is not": (
         "policy", 'burn_rate("digits-latency", "5m")', 'time_of_day("Europe/Bonn")', 9, 23,
         Code.INVALID_EXPRESSION, "is no time zone here"),

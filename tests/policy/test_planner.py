@@ -222,5 +222,8 @@ def test_what_is_wrong_with_a_planner_is_said_at_its_place() -> None:
         ("spec", "planner"),
         ("spec", "rules", 0, "name"),
     ]
+    timed = Vocabulary(("slo", "fast"), {"m": LADDER}, ("high", "low"), timed=("fast",))
+    (problem,) = check(document(), timed)
+    assert problem.message == "'slo' is no SLO over sloctl_request_duration_seconds; there is fast"
     with pytest.raises(ValueError, match="margin and hysteresis"):
         document({"margin": 0.6, "hysteresis": 0.5})
