@@ -75,10 +75,10 @@ class Evaluator:
         if len(set(names)) != len(names):
             raise ValueError("two SLOs have the same name")
         self._alarms = [alarms_of(objective, windows) for objective in objectives]
-        self._groups = [
-            _Group(tuple(i for i, own in enumerate(self._alarms) if own == alarms), alarms)
-            for alarms in dict.fromkeys(self._alarms)
-        ]
+        columns: dict[tuple[Alarm, ...], list[int]] = {}
+        for column, alarms in enumerate(self._alarms):
+            columns.setdefault(alarms, []).append(column)
+        self._groups = [_Group(tuple(held), alarms) for alarms, held in columns.items()]
         self.longest = longest_window(objectives, windows)
         self._budgets = np.array([objective.budget for objective in objectives])
         self._history = History(names, self.longest)
@@ -110,11 +110,12 @@ class Evaluator:
 
     def _states(self, group: _Group, alarm: Alarm) -> Iterator[tuple[int, float, float, bool]]:
         """Column, both burn rates, and whether both exceed the factor, for each SLO of a group."""
-        view, short = self._view(alarm.long), self._view(alarm.short).burn.tolist()
-        long = view.burn.tolist()
-        for i in group.columns:
-            enough = not alarm.minimum or view.total[i] >= alarm.minimum * self.objectives[i].unit
-            yield i, long[i], short[i], bool(enough) and alarm.exceeded(long[i]) and alarm.exceeded(short[i])
+        columns, view = list(group.columns), self._view(alarm.long)
+        short = self._view(alarm.short).burn[columns].tolist()
+        long, total = view.burn[columns].tolist(), view.total[columns].tolist()
+        for i, slow, quick, events in zip(columns, long, short, total, strict=True):
+            enough = events >= alarm.minimum * self.objectives[i].unit
+            yield i, slow, quick, enough and alarm.exceeded(slow) and alarm.exceeded(quick)
 
     def window_lengths(self, name: str) -> tuple[float, ...]:
         """The windows of an SLO worth showing, in seconds, ascending: those of its alerts, and its period."""
