@@ -33,6 +33,13 @@ def test_the_sample_is_valid() -> None:
     assert sample.spec.rules[0].for_ == 0.5
 
 
+def test_the_planned_sample_is_valid_too() -> None:
+    path = SAMPLE.with_name("planner.yaml")
+    sample = PolicyDocument.model_validate(yaml.load(path.read_text(), yaml.CSafeLoader))
+    assert check(sample, VOCABULARY, {"fp32": 0.996, "int8": 0.994}) == []
+    assert sample.spec.planner is not None
+
+
 @pytest.mark.parametrize(
     ("action", "message"),
     [
