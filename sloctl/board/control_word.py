@@ -37,7 +37,8 @@ class ControlWord:
     `variant` is the index of the serving variant; `admit` the admitted share (0..1) of each priority class,
     highest first; `limit` bounds requests in flight (0: the configured one); `breaker` is carried out each
     time `breaker_sequence` grows; `canary` is the weight of each variant beside the serving one (all 0: no
-    canary); `faults` is a bit mask of injected faults, honoured only where the configuration allows them.
+    canary); `faults` is a bit mask of injected faults, honoured only where the configuration allows them; `stand_ins`
+    is a bit mask of the variants that the data plane may serve by itself while the serving one cannot run.
     """
 
     variant: int = 0
@@ -47,6 +48,7 @@ class ControlWord:
     faults: Fault = Fault.NONE
     admit: tuple[float, ...] = ()
     canary: tuple[float, ...] = ()
+    stand_ins: int = -1  # any
 
 
 class ControlCell:
@@ -66,7 +68,14 @@ class ControlCell:
 
         def put() -> None:
             start = place.start + 1
-            scalars = (word.variant, word.limit, int(word.breaker), word.breaker_sequence, int(word.faults))
+            scalars = (
+                word.variant,
+                word.limit,
+                int(word.breaker),
+                word.breaker_sequence,
+                int(word.faults),
+                word.stand_ins,
+            )
             for offset, value in enumerate(scalars):
                 ints[start + offset] = value
             for offset, share in enumerate((*word.admit, *word.canary)):
@@ -86,13 +95,14 @@ class ControlCell:
     def _parse(self) -> ControlWord:
         place, ints, floats = self._place, self._memory.ints, self._memory.floats
         start = place.start + 1
-        shares = start + 5
+        shares = start + 6
         return ControlWord(
             variant=ints[start],
             limit=ints[start + 1],
             breaker=BreakerCommand(ints[start + 2]),
             breaker_sequence=ints[start + 3],
             faults=Fault(ints[start + 4]),
+            stand_ins=ints[start + 5],
             admit=tuple(floats[shares : shares + place.priorities]),
             canary=tuple(floats[shares + place.priorities : shares + place.priorities + place.variants]),
         )

@@ -52,7 +52,7 @@ def measure(
     budget: float = 1.0,
 ) -> Manifest:
     """The manifest of an engine that runs here. Raises EngineError."""
-    from sloctl.engines import cuda
+    from sloctl.engines import cuda, nvml
 
     on_gpu = runtime == "tensorrt"
     device = hosting.device if on_gpu else "cpu"
@@ -65,6 +65,7 @@ def measure(
         device_memory_bytes=int(cuda.call("MemGetInfo")[1]) if on_gpu else _host_memory(),
         compute_capability=cuda.compute_capability(device) if on_gpu else None,
         driver=cuda.driver_version() if on_gpu else None,
+        driver_release=nvml.driver_version() if on_gpu else None,
         lean_runtime=hosting.lean_runtime if on_gpu else None,
         measured=measured,
         build=build,

@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("sloctl.cli.build", "build"),
     "advise": ("sloctl.cli.advise", "advise"),
     "import": ("sloctl.cli.import_model", "import_model"),
+    "preflight": ("sloctl.cli.preflight", "preflight"),
     "dashboards": ("sloctl.cli.dashboards", "dashboards"),
     "doctor": ("sloctl.cli.doctor", "doctor"),
 }

@@ -54,6 +54,41 @@ Duration = Annotated[float, BeforeValidator(_duration)]
 """Seconds; written in YAML with a unit."""
 
 
+_BYTES = re.compile(r"([0-9]+(?:\.[0-9]+)?)(B|KiB|MiB|GiB|TiB|KB|MB|GB|TB)")
+_SIZES = {"B": 1} | {f"{prefix}B": 1000**i for i, prefix in enumerate("KMGT", 1)}
+_SIZES |= {f"{prefix}iB": 1024**i for i, prefix in enumerate("KMGT", 1)}
+
+
+def parse_bytes(value: Any) -> int:
+    """Bytes of `512MiB`, `2GiB` or `1.5GB`; a bare number is refused from a file, since it names no unit.
+
+    Raises ValueError.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and (found := _BYTES.fullmatch(value)):
+        return int(Decimal(found[1]) * _SIZES[found[2]])
+    raise ValueError("expected bytes such as 512MiB or 2GiB")
+
+
+def format_bytes(size: float) -> str:
+    """Bytes for people, in binary units: `1.5 GiB`."""
+    for unit, one in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if abs(size) >= one:
+            return f"{size / one:.1f}".removesuffix(".0") + f" {unit}"
+    return f"{size:.0f} bytes"
+
+
+def _bytes(value: Any, info: ValidationInfo) -> int:
+    if isinstance(value, int) and info.context == FROM_FILE:
+        raise ValueError("expected bytes with a unit, such as 512MiB or 2GiB")
+    return parse_bytes(value)
+
+
+Bytes = Annotated[int, BeforeValidator(_bytes)]
+"""Bytes; written in YAML with a unit."""
+
+
 class Model(BaseModel):
     """Base of every configuration model: frozen, camelCase aliases, unknown fields are errors."""
 

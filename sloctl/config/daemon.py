@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sloctl.config.base import Duration, Model
+from sloctl.config.base import Bytes, Duration, Model
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -90,6 +90,7 @@ class ModelConfig(Model):
     threads: Annotated[int, Field(ge=0)] = 1  # of a CPU engine; 0: one a core
     contexts: Annotated[int, Field(ge=1, le=16)] = 1  # of a TensorRT engine, on each of its optimisation profiles
     allow_nonfinite: bool = False
+    memory_budget: Annotated[Bytes, Field(gt=0)] | None = None  # of the device, for all its variants together
     profile: ProfileConfig = ProfileConfig()
     breaker: BreakerConfig = BreakerConfig()
 
@@ -142,6 +143,9 @@ class DaemonConfig(Model):
     policies: list[str] = Field(default=[])
     windows: str | None = None  # an alerting-window file in place of the SRE workbook's
     models: Annotated[list[ModelConfig], Field(min_length=1)]
+    # Loads each model in a throw-away process first. auto: TensorRT plans, once on each runtime, device and driver;
+    # always: every model, at every load.
+    preflight: Literal["auto", "always", "never"] = "auto"
     fault_injection: bool = False  # lets the API inject engine faults; for tests and the demo
 
     @model_validator(mode="after")

@@ -26,6 +26,7 @@ from sloctl.control.store import Store
 from sloctl.policy.document import PLANNER, PolicyDocument
 from sloctl.policy.engine import Decision, Override
 from sloctl.policy.facts import Vocabulary
+from sloctl.policy.fallback import FALLBACK
 from sloctl.telemetry.families import Family
 
 _SAVE_EVERY = 1.0
@@ -87,8 +88,9 @@ class Controller:
         vocabulary = Vocabulary.of(bundle.objectives, topology)
         if self._recorder is not None:
             self._recorder.describe(vocabulary)
-        policies = bundle.policies if self.runtime.daemon.control.enabled else ()
-        self._decider = Decider(policies, vocabulary, self._board, saved.get("policies") or {})
+        enabled = self.runtime.daemon.control.enabled
+        policies = bundle.policies if enabled else ()
+        self._decider = Decider(policies, vocabulary, self._board, saved.get("policies") or {}, enabled=enabled)
         # A series that begins with its first decision would hide that decision from increase().
         for key in _possible(policies):
             self._decided.setdefault(key, 0)
@@ -311,6 +313,8 @@ def _possible(policies: Sequence[PolicyDocument]) -> list[tuple[str, str, str]]:
     for policy in policies:
         if policy.spec.planner is not None:
             found += [(policy.metadata.name, PLANNER, f"precision:{way}") for way in ("down", "up")]
+        if policy.spec.health_fallback:
+            found += [(policy.metadata.name, FALLBACK, f"precision:{way}") for way in ("down", "up")]
         for rule in policy.spec.rules:
             action = rule.action
             if action.precision is not None:

@@ -1,7 +1,7 @@
 """Policies in the control plane: engines of all models, overrides by hand, and the control words they end in."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sloctl.board import Board, BreakerCommand, ControlWord, Fault
@@ -19,14 +19,14 @@ _COMMANDS = {
 }
 
 
-def manual_policy(model: str, variants: Sequence[str]) -> PolicyDocument:
-    """A policy without rules, for a model that has none: it carries overrides and nothing else."""
+def manual_policy(model: str, variants: Sequence[str], fallback: bool = True) -> PolicyDocument:
+    """A policy without rules, for a model that has none: it carries overrides and, if so told, the health fallback."""
     return PolicyDocument.model_validate(
         {
             "apiVersion": "sloctl/v1",
             "kind": "Policy",
             "metadata": {"name": f"{model}-manual"},
-            "spec": {"model": model, "ladder": list(variants), "rules": []},
+            "spec": {"model": model, "ladder": list(variants), "healthFallback": fallback, "rules": []},
         }
     )
 
@@ -37,6 +37,13 @@ class _Steering:
 
     engine: PolicyEngine
     variants: tuple[str, ...]
+    floor: float | None  # of accuracy
+
+    def stand_ins(self, facts: LiveFacts) -> int:
+        """Bit mask of the variants at or above the accuracy floor."""
+        if self.floor is None:
+            return -1
+        return sum(1 << i for i, variant in enumerate(self.variants) if facts.accuracy(variant) >= self.floor)
 
 
 class Decider:
@@ -48,16 +55,19 @@ class Decider:
         vocabulary: Vocabulary,
         board: Board,
         memory: Mapping[str, Any],
+        *,
+        enabled: bool = True,
     ) -> None:
+        """Not `enabled`: decides nothing but what is set by hand."""
         self._board = board
         by_model = {policy.spec.model: policy for policy in policies}
         self._steered: dict[str, _Steering] = {}
         for model in board.topology.models:
-            policy = by_model.get(model.name) or manual_policy(model.name, model.variants)
+            policy = by_model.get(model.name) or manual_policy(model.name, model.variants, enabled)
             engine = PolicyEngine(policy, vocabulary)
             if remembered := memory.get(model.name):
                 engine.restore(remembered)
-            self._steered[model.name] = _Steering(engine, model.variants)
+            self._steered[model.name] = _Steering(engine, model.variants, policy.spec.accuracy_floor)
 
     def step(self, now: float, model: str, facts: LiveFacts, overrides: Sequence[Override]) -> Sequence[Decision]:
         """One tick of one model: decides, and steers the data plane. Returns what was decided."""
@@ -76,6 +86,7 @@ class Decider:
             faults=word.faults,
             admit=tuple(directive.admit),
             canary=word.canary,
+            stand_ins=steering.stand_ins(facts),
         )
         if new != word:
             cell.write(new)
@@ -85,9 +96,7 @@ class Decider:
         """Injects faults into a model's engines."""
         cell = self._board.control(model)
         word = cell.read()
-        cell.write(
-            ControlWord(word.variant, word.limit, word.breaker, word.breaker_sequence, faults, word.admit, word.canary)
-        )
+        cell.write(replace(word, faults=faults))
 
     def memory(self) -> dict[str, Any]:
         """What a new Decider takes up again, by model."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from sloctl.board import LevelState
 from sloctl.config.base import parse_duration
 from sloctl.config.daemon import ModelConfig
 from sloctl.control.rates import quantile
@@ -178,6 +179,11 @@ class LiveFacts:
         """How many health levels of a variant stand, 0 to 5."""
         return float(self._senses.health.variants[self._model, variant or self.variant].height)
 
+    def failing(self, variant: str | None = None) -> bool:
+        """Whether a health level of a variant fails."""
+        levels = self._senses.health.variants[self._model, variant or self.variant].levels
+        return any(level.state is LevelState.FAILING for level in levels)
+
     def breaker(self) -> str:
         """The breaker's state."""
         states = (s for s in c.BREAKER_STATES if self._recent.newest.scalar(c.BREAKER_STATE, self._model, s) == 1.0)
@@ -222,6 +228,7 @@ _READERS: dict[str, Callable[..., Value]] = {
     "inflight": lambda facts: facts.gauge(c.INFLIGHT),
     "batch_size": LiveFacts.batch_size,
     "device_memory_ratio": LiveFacts.device_memory_ratio,
+    "memory_headroom_bytes": lambda facts: facts.gauge(c.MEMORY_HEADROOM),
     "process_memory_bytes": LiveFacts.process_memory,
     "gpu_temperature": lambda facts: facts.gpu("temperature"),
     "gpu_utilization": lambda facts: facts.gpu("utilization"),
@@ -231,6 +238,7 @@ _READERS: dict[str, Callable[..., Value]] = {
     "gpu_xid_errors": LiveFacts.xid_errors,
     "health": LiveFacts.height,
     "health_ok": lambda facts, variant=None: facts.height(variant) == len(c.HEALTH_LEVELS),
+    "failing": LiveFacts.failing,
     "breaker": LiveFacts.breaker,
     "variant": lambda facts: facts.variant,
     "variant_index": LiveFacts.variant_index,

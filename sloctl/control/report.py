@@ -245,7 +245,16 @@ def _process_families(senses: Senses) -> list[Family]:
         Family(c.DEVICE_MEMORY_USED, [((senses.device,), float(used))]),
         Family(c.DEVICE_MEMORY_TOTAL, [((senses.device,), float(total))]),
         Family(c.DEVICE_MEMORY_RATIO, [((senses.device,), used / total if total else float("nan"))]),
+        Family(c.DEVICE_MEMORY_UNACCOUNTED, [((senses.device,), _unaccounted(senses, used))]),
     ]
+
+
+def _unaccounted(senses: Senses, used: float) -> float:
+    if senses.gpu is None:
+        return float("nan")
+    models = senses.board.topology.models
+    taken = (senses.recent.newest.scalar(c.VARIANT_MEMORY, m.name, v) for m in models for v in m.variants)
+    return used - sum(taken)
 
 
 def _model_families(s: Sources) -> list[Family]:

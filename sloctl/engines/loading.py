@@ -25,6 +25,27 @@ def check_monitoring(device: str) -> str:
     return nvml.look(cuda.uuid(device))
 
 
+def free_memory(device: str) -> int:
+    """Free bytes of the device (on a CPU, what the host has available). Raises EngineError."""
+    if device != "cpu":
+        from sloctl.engines import cuda
+
+        cuda.select(device)
+        return cuda.free_memory()
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    available = next(line for line in lines if line.startswith("MemAvailable:"))
+    return int(available.split()[1]) * 1024
+
+
+def identity(device: str) -> tuple[str, ...]:
+    """Name and driver of a device: where these are others, what was found out about a model counts no more."""
+    if device == "cpu":
+        return (cpu_name(),)
+    from sloctl.engines import cuda, nvml
+
+    return (cuda.device_name(device), nvml.driver_version() or cuda.driver_version())
+
+
 def check_runtime(manifest: Manifest) -> str:
     """Level 2: whether the runtime is there; returns its name and version. Raises EngineError."""
     if manifest.runtime == "onnxruntime":
@@ -53,7 +74,19 @@ def check_model(folder: Path, manifest: Manifest, device: str) -> Path:
                 f"{path}: built for compute capability {manifest.compute_capability}, this GPU has {here}; "
                 "build it again on this kind of GPU"
             )
+        _check_driver(path, manifest)
     return path
+
+
+def _check_driver(path: Path, manifest: Manifest) -> None:
+    """Refuses a driver for an older major CUDA than the one that it ran on; within one, any driver runs it."""
+    from sloctl.engines import cuda
+
+    here = cuda.driver_version()
+    if manifest.driver and int(here.partition(".")[0]) < int(manifest.driver.partition(".")[0]):
+        raise EngineError(
+            f"{path}: was measured on a driver for CUDA {manifest.driver}, this one is for {here}; update the driver"
+        )
 
 
 def create(path: Path, manifest: Manifest, *, device: str, threads: int, max_batch: int, contexts: int = 1) -> Engine:

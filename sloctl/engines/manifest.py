@@ -130,7 +130,8 @@ class Manifest(Model):
     device_name: str | None = None
     device_memory_bytes: int | None = None
     compute_capability: str | None = None
-    driver: str | None = None
+    driver: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)*$")] | None = None  # the CUDA version that it speaks
+    driver_release: str | None = None  # its own version, such as 580.159.04
     inputs: Annotated[list[TensorEntry], Field(min_length=1)]
     outputs: Annotated[list[TensorEntry], Field(min_length=1)]
     max_batch: Annotated[int, Field(gt=0)]

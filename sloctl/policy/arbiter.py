@@ -93,6 +93,8 @@ class PrecisionArbiter:
 
     def _refusal(self, tick: Tick, proposal: Proposal) -> str | None:
         floor, most = self._spec.accuracy_floor, self._spec.max_switches_per_hour
+        if tick.facts.get("failing", (proposal.target,)) is True:
+            return f"{proposal.target} fails its health checks"
         if floor is not None:
             accuracy = tick.number("accuracy", proposal.target)
             if not accuracy >= floor:  # also when it is not known

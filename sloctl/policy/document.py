@@ -91,6 +91,7 @@ class PolicySpec(Model):
     restore: NotNegative = 5.0  # in which a share returns from 0 to 1 once nothing sheds
     dry_run: bool = False
     planner: PlannerSpec | None = None
+    health_fallback: bool = True  # leave a variant whose health fails
     rules: tuple[RuleSpec, ...] = ()
 
 

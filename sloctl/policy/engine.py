@@ -11,6 +11,7 @@ from sloctl.policy.arbiter import BreakerArbiter, PrecisionArbiter
 from sloctl.policy.decisions import Decision, Directive, Outcome, Override, State, Tick
 from sloctl.policy.document import PolicyDocument
 from sloctl.policy.facts import Facts, MemoFacts, Vocabulary
+from sloctl.policy.fallback import Fallback
 from sloctl.policy.ladder import Switches
 from sloctl.policy.overrides import Overrides
 from sloctl.policy.planner import Planner
@@ -26,6 +27,7 @@ class _Memory(Model):
     last_switch: float | None = None
     switches: tuple[float, ...] = ()
     active: tuple[str, ...] = ()
+    left: tuple[str, str] | None = None  # for its health, and where to
     overridden: dict[str, tuple[str | dict[str, float], str]] = {}  # noqa: RUF012  # pydantic copies defaults
 
 
@@ -49,6 +51,7 @@ class PolicyEngine:
         self._switches = Switches()
         self._planner = Planner(spec.planner, spec.ladder, spec.accuracy_floor) if spec.planner else None
         self._precision = PrecisionArbiter(spec, self._rules, self._switches, self._planner)
+        self._fallback = Fallback(spec, variants, self._switches)
         self._breaker = BreakerArbiter(self._rules)
         self._shedder = Shedder(spec, self._rules, vocabulary.priorities, names)
         self._overrides = Overrides(spec.model, variants, vocabulary.priorities, self._switches)
@@ -90,7 +93,7 @@ class PolicyEngine:
         if self._planner is not None:
             self._planner.update(tick, state.variant)
         return Directive(
-            state.variant if "variant" in live else self._precision.step(tick, state.variant),
+            state.variant if "variant" in live else self._serving(tick, state.variant),
             self._shedder.step(tick, state.admit),
             None if "breaker" in live else self._breaker.step(tick, state.breaker),
         )
@@ -100,6 +103,10 @@ class PolicyEngine:
             rule.hold()
         if self._planner is not None:
             self._planner.hold()
+
+    def _serving(self, tick: Tick, serving: str) -> str:
+        moved = self._fallback.step(tick, serving, held_down=self._precision.held_down(serving))
+        return moved if moved != serving else self._precision.step(tick, serving)
 
     def _imagine(self, tick: Tick, current: State) -> Directive:
         imagined = self._imagined or current
@@ -114,7 +121,11 @@ class PolicyEngine:
         last, counted = self._switches.ages(self._now)
         active = tuple(rule.name for rule in self._rules if rule.active)
         memory = _Memory.model_construct(
-            last_switch=last, switches=tuple(counted), active=active, overridden=self._overrides.standing
+            last_switch=last,
+            switches=tuple(counted),
+            active=active,
+            left=self._fallback.left,
+            overridden=self._overrides.standing,
         )
         return memory.model_dump(mode="json")
 
@@ -134,5 +145,6 @@ class PolicyEngine:
         memory, self._restored = self._restored, None
         self._switches.restore(now, memory.last_switch, memory.switches)
         self._overrides.standing = dict(memory.overridden)
+        self._fallback.left = memory.left
         for rule in self._rules:
             rule.active = rule.name in memory.active

@@ -30,7 +30,9 @@ def _arguments() -> argparse.Namespace:
 
 
 async def _serve(runtime: Runtime, board: Board, sock: socket.socket, regions_fd: int) -> None:
-    await Process(runtime, board, EngineHosting(runtime.daemon.device), regions_fd).run(sock)
+    daemon = runtime.daemon
+    hosting = EngineHosting(daemon.device, daemon.preflight, runtime.state_dir)
+    await Process(runtime, board, hosting, regions_fd).run(sock)
 
 
 def main() -> None:

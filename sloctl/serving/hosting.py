@@ -1,20 +1,27 @@
 """The real engines behind the loader's interface."""
 
+from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from sloctl.config.daemon import ModelConfig
 from sloctl.engines import loading
 from sloctl.engines.base import Engine
 from sloctl.engines.manifest import read_manifest
+from sloctl.engines.preflight import Memory, PreflightError, Subject, preflight
 from sloctl.serving.faults import DeviceFaults, HostFaults
 from sloctl.serving.loader import Hosted
+from sloctl.serving.memory import Need
 
 
 class EngineHosting:
     """Variants from the folders of a repository, on one device."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, preflight: Literal["auto", "always", "never"], state: Path) -> None:
+        """`preflight`: when models are loaded in a throw-away process first; `state`: where it is remembered."""
         self._device = device
+        self._mode = preflight
+        self._passed = Memory(state / "preflight.json")
 
     def check_device(self) -> str:
         """Level 1: the device's name. Raises EngineError."""
@@ -24,7 +31,7 @@ class EngineHosting:
         """Whether NVML answers for a GPU; nothing to ask on a CPU. Raises EngineError."""
         return loading.check_monitoring(self._device)
 
-    @property
+    @cached_property
     def faults(self) -> DeviceFaults:
         """Ways to break the device, for tests."""
         if self._device == "cpu":
@@ -40,6 +47,32 @@ class EngineHosting:
     def check_model(self, folder: Path) -> str:
         """Level 3: the model file's name. Raises EngineError."""
         return loading.check_model(folder, read_manifest(folder), self._device).name
+
+    def need(self, folder: Path) -> Need:
+        """The memory that a load takes. Raises EngineError."""
+        manifest = read_manifest(folder)
+        return Need.of(manifest.memory_bytes, manifest.size)
+
+    def free_memory(self) -> int:
+        """Free bytes of the device. Raises EngineError."""
+        return loading.free_memory(self._device)
+
+    def preflight(self, folder: Path, config: ModelConfig) -> str:
+        """Loads it in a throw-away process, unless that is turned off or has passed before. Raises PreflightError."""
+        manifest = read_manifest(folder)
+        if self._mode == "never" or (self._mode == "auto" and manifest.runtime != "tensorrt"):
+            return "no preflight"
+        key = (manifest.sha256, loading.check_runtime(manifest), *loading.identity(self._device))
+        if self._mode == "auto" and self._passed.has(key):
+            return "passed a preflight before"
+        subject = Subject(
+            folder, self._device, None, config.max_batch, threads=config.threads, contexts=config.contexts
+        )
+        report = preflight(subject)
+        if report.failed:
+            raise PreflightError(report.level, report.reason)
+        self._passed.add(key)
+        return f"passed a preflight in {report.seconds:.1f} s"
 
     def load(self, folder: Path, config: ModelConfig) -> Hosted:
         """Level 4. Raises EngineError."""

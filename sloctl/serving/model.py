@@ -63,6 +63,7 @@ class ModelService:
             Variant(board, config.name, name, EngineThread(f"{config.name}/{name}", loop)) for name in config.variants
         ]
         self.serving: Variant | None = None
+        self._opened = False  # all variants have been tried
         self.inputs = ModelInputs({}, (), config.max_batch, free=False)
         self.everything = Wanted(())
         self.inflight = 0
@@ -304,12 +305,23 @@ class ModelService:
         self._choose()
 
     def _choose(self) -> None:
-        """Follows the control word to a variant that is up; stays where it is otherwise."""
+        """Follows the control word to a variant that is up; where it is not, and none serves, another stands in."""
         wanted = self._word.variant
-        if 0 <= wanted < len(self.variants):
-            variant = self.variants[wanted]
-            if variant is not self.serving and variant.up:
-                self._serve(variant)
+        if not 0 <= wanted < len(self.variants):
+            return
+        variant = self.variants[wanted]
+        if not variant.up:
+            if not self._opened or (self.serving is not None and self.serving.up):
+                return
+            variant = self._stand_in(wanted) or variant
+        if variant is not self.serving and variant.up:
+            self._serve(variant)
+
+    def _stand_in(self, wanted: int) -> Variant | None:
+        """The nearest variant that is up and may stand in, the less accurate ones first."""
+        order = (*range(wanted + 1, len(self.variants)), *reversed(range(wanted)))
+        allowed = [self.variants[index] for index in order if self._word.stand_ins >> index & 1]
+        return next((variant for variant in allowed if variant.up), None)
 
     def _serve(self, variant: Variant) -> None:
         if self.serving is not None:
@@ -319,11 +331,10 @@ class ModelService:
             other.cells.serving.set(1.0 if other is variant else 0.0)
 
     def open(self) -> None:
-        """All variants have been tried: serves the wanted one, or else the first that is up."""
+        """All variants have been tried, or one has joined: serves the wanted one, or else one that may stand in."""
+        self._opened = True
         self._choose()
         up = [variant for variant in self.variants if variant.up]
-        if self.serving is None and up:
-            self._serve(up[0])
         if up:
             # An engine may take less than configured, as a model with a fixed batch does.
             largest = min(self.config.max_batch, *(v.loaded.engine.max_batch for v in up if v.loaded))
@@ -352,6 +363,11 @@ class ModelService:
     def ready(self) -> bool:
         """Whether the serving variant has all five levels."""
         return self.serving is not None and self.serving.ready
+
+    @property
+    def memory_taken(self) -> dict[str, int]:
+        """Bytes on the device by loaded variant."""
+        return {variant.name: variant.loaded.engine.memory_bytes for variant in self.variants if variant.loaded}
 
     def tick(self) -> None:
         """What has to happen without requests, ten times a second."""

@@ -18,6 +18,7 @@ from sloctl.board import Fault, LevelState
 from sloctl.config.daemon import HealthConfig
 from sloctl.engines.base import DeviceLostError
 from sloctl.serving.health import PROBE_SHARE, ProbeOutcome
+from sloctl.serving.memory import headroom
 from sloctl.serving.model import ModelService
 from sloctl.serving.variant import Variant
 from sloctl.serving.worker import EngineThread
@@ -39,6 +40,9 @@ class DeviceChecks(Protocol):
     def check_monitoring(self) -> str:
         """Whether its management library answers ("" where there is none); inference does not need it."""
 
+    def free_memory(self) -> int:
+        """Free bytes of the device."""
+
 
 @dataclass(slots=True)
 class Attempt:
@@ -46,6 +50,7 @@ class Attempt:
 
     device: str = ""
     monitoring: str = ""  # why it does not answer
+    free: int | None = None  # bytes of the device
     failed: str = ""
     why: str = ""
     lost: bool = False  # the device, to this process
@@ -59,6 +64,7 @@ def attempt(checks: DeviceChecks, probe: Callable[[], None], faults: Callable[[]
     try:
         found.device = checks.check_device()
         found.monitoring = _monitoring(checks, faults())
+        found.free = checks.free_memory()
         level = "inference"
         probe()
     except Exception as error:  # whatever a runtime throws is a failed check
@@ -168,6 +174,9 @@ class Prober:
         if found.lost:
             self._lost(found.why)
             return
+        if found.free is not None:
+            model = probe.model
+            model.cells.headroom.set(headroom(found.free, model.memory_taken, model.config.memory_budget))
         self._conclude(probe, found)
         self._pace(probe, started)
 

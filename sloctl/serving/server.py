@@ -141,6 +141,7 @@ class Process:
         gc.freeze()  # what is there now stays: later collections need not look at it
         self._enter(Phase.RUNNING)
         profiler = Profiler(EngineThread("profiler", asyncio.get_running_loop()))
+        self._keep(loader.recover(self._models.values()))
         for model in self._models.values():
             self._keep(profiler.run(model))
 

@@ -56,6 +56,7 @@ class ModelCells:
         "batched",
         "context_switches",
         "executed",
+        "headroom",
         "inflight",
         "outcomes",
         "probe_seconds",
@@ -76,6 +77,8 @@ class ModelCells:
         self.context_switches = board.counter(c.CONTEXT_SWITCHES, model)
         self.queue_length = board.gauge(c.QUEUE_LENGTH, model)
         self.inflight = board.gauge(c.INFLIGHT, model)
+        self.headroom = board.gauge(c.MEMORY_HEADROOM, model)
+        self.headroom.set(nan)  # until something was loaded
         self.probe_seconds = board.counter(c.PROBE_SECONDS, model)
         self._states = {state: board.gauge(c.BREAKER_STATE, model, state) for state in BREAKER_STATES}
         self._transitions = {state: board.counter(c.BREAKER_TRANSITIONS, model, state) for state in BREAKER_STATES}

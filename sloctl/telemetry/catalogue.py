@@ -180,6 +180,13 @@ VARIANT_MEMORY = _m(
     _VARIANT,
     "Memory that a loaded variant takes on its device.",
 )
+MEMORY_HEADROOM = _m(
+    "sloctl_memory_headroom_bytes",
+    Kind.GAUGE,
+    "bytes",
+    _MODEL,
+    "Memory that another load of the model could take: free on its device or left of its budget, less a margin.",
+)
 BREAKER_STATE = _m(
     "sloctl_breaker_state", Kind.GAUGE, "1", ("model", "state"), "1 for the state that the breaker is in."
 )
@@ -234,6 +241,7 @@ DATA_METRICS: tuple[Metric, ...] = (
     VARIANT_CAPACITY,
     VARIANT_ACCURACY,
     VARIANT_MEMORY,
+    MEMORY_HEADROOM,
     BREAKER_STATE,
     BREAKER_TRANSITIONS,
     HEALTH_LEVEL,
@@ -291,6 +299,14 @@ DEVICE_MEMORY_TOTAL = _m(
 )
 DEVICE_MEMORY_RATIO = _m(
     "sloctl_device_memory_ratio", Kind.GAUGE, "ratio", ("device",), "Device memory in use over all of it.", _C
+)
+DEVICE_MEMORY_UNACCOUNTED = _m(
+    "sloctl_device_memory_unaccounted_bytes",
+    Kind.GAUGE,
+    "bytes",
+    ("device",),
+    "Used device memory beyond what loaded variants took: contexts, other processes, leaks, fragments (NaN on a CPU).",
+    _C,
 )
 OFFERED_RATE = _m(
     "sloctl_offered_requests_per_second",
@@ -404,6 +420,7 @@ CONTROL_METRICS: tuple[Metric, ...] = (
     DEVICE_MEMORY_USED,
     DEVICE_MEMORY_TOTAL,
     DEVICE_MEMORY_RATIO,
+    DEVICE_MEMORY_UNACCOUNTED,
     OFFERED_RATE,
     THROUGHPUT_RATIO,
     ADMITTED_RATIO,

@@ -129,7 +129,7 @@ def test_a_panel_says_what_it_shows(panel: dict[str, Any]) -> None:
     assert panel["type"] in {"timeseries", "stat", "state-timeline", "bargauge"}  # none that Grafana has given up
     for thing in (panel, *panel["targets"]):
         assert thing["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
-    assert [t["refId"] for t in panel["targets"]] == ["A", "B", "C"][: len(panel["targets"])]
+    assert [t["refId"] for t in panel["targets"]] == ["A", "B", "C", "D"][: len(panel["targets"])]
 
 
 @pytest.mark.parametrize("panel", [pytest.param(p, id=p["title"]) for p in PANELS])

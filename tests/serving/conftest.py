@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from sloctl.serving.dataplane import DataPlane
 from sloctl.serving.faults import HostFaults
 from sloctl.serving.http import HttpApp
 from sloctl.serving.loader import Hosted, Loader
+from sloctl.serving.memory import Need
 from sloctl.serving.model import ModelService
 from sloctl.serving.registry import Record, Regions
 from sloctl.serving.worker import EngineThread
@@ -67,6 +69,7 @@ class FakeEngine:
         self.go.set()
         self.bad_check = ""
         self.flown_in: list[str] = []  # the threads that waited for batches handed over
+        self.closed = False
         self.profiled: list[Mapping[str, Tensor]] = []
 
     def infer(self, *requests: Inputs) -> Execution:
@@ -94,7 +97,7 @@ class FakeEngine:
         return [LayerTime("matmul", 3e-6), LayerTime("relu", 1e-6)]
 
     def close(self) -> None:
-        pass
+        self.closed = True
 
 
 @dataclass
@@ -103,6 +106,7 @@ class FakeHosting:
 
     engines: dict[str, FakeEngine]
     broken: dict[tuple[str, str], str] = field(default_factory=dict)
+    asked: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def check_device(self) -> str:
         return self._check("", "device")
@@ -118,6 +122,17 @@ class FakeHosting:
     def check_model(self, folder: Path) -> str:
         return self._check(folder.name, "model")
 
+    free = 1 << 40
+
+    def need(self, folder: Path) -> Need:
+        return Need(1000, "a fake")
+
+    def free_memory(self) -> int:
+        return self.free
+
+    def preflight(self, folder: Path, config: ModelConfig) -> str:
+        return self._check(folder.name, "preflight")
+
     def load(self, folder: Path, config: ModelConfig) -> Hosted:
         self._check(folder.name, "context")
         sample: dict[str, Tensor] = {"x": np.ones((1, 4), np.float32)}
@@ -130,6 +145,7 @@ class FakeHosting:
         return Hosted(self.engines[folder.name], probe, sample, 0.9)
 
     def _check(self, variant: str, level: str) -> str:
+        self.asked[variant, level] += 1
         if (variant, level) in self.broken:
             raise EngineError(self.broken[variant, level])
         return f"fake {level}"
@@ -145,6 +161,7 @@ class Bench:
     app: HttpApp
     hosting: FakeHosting
     loader: Loader
+    repository: Path
 
     @property
     def engines(self) -> dict[str, FakeEngine]:
@@ -208,7 +225,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
         plane = DataPlane(board, {"m": service}, classes, regions)
         hosting = FakeHosting({"fp32": FakeEngine(2.0), "int8": FakeEngine(3.0)})
         loader = Loader(hosting, tmp_path, EngineThread("loader", loop))
-        made.append(Bench(board, plane, service, HttpApp(plane, max_body), hosting, loader))
+        made.append(Bench(board, plane, service, HttpApp(plane, max_body), hosting, loader, tmp_path))
         return made[-1]
 
     yield build

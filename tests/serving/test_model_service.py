@@ -5,11 +5,13 @@ import json
 import math
 import threading
 import time
+from itertools import pairwise
 
 import pytest
 
-from sloctl.board import BreakerCommand, Fault, LevelState
+from sloctl.board import BreakerCommand, Fault, LevelState, Phase
 from sloctl.config.daemon import ProfileConfig
+from sloctl.serving.loader import Loader
 from sloctl.serving.profiling import Profiler
 from sloctl.serving.worker import EngineThread
 from sloctl.telemetry import catalogue as c
@@ -315,33 +317,48 @@ async def test_a_cancelled_request_gives_everything_back(bench):
 # Faults and hangs
 
 
-async def test_a_hung_run_is_given_up_and_the_other_variant_takes_over(bench):
-    bench.in_threads()
-    bench.word(faults=Fault.HANG)
-    bench.model.tick()
+async def hang(bench):
+    """One request that never comes back, until it is given up."""
     stuck = asyncio.create_task(bench.infer(1))
     await until(lambda: bench.model._lane.jobs)
     await asyncio.sleep(0.06)
     bench.model.tick()
     response = await stuck
     assert (response.status, json.loads(response.body)["reason"]) == (500, "engine_hangs")
-    assert not bench.model.ready or bench.model.serving.hung_since is None
-    assert (await bench.infer(1)).status == 500, "while it hangs requests fail at once"
+
+
+async def test_a_hung_run_is_given_up_and_another_variant_stands_in_until_it_is_back(bench):
+    bench.in_threads()
+    bench.engines["fp32"].go.clear()
+    await hang(bench)
+    assert (await bench.infer(1)).headers["sloctl-variant"] == "int8"
+    bench.engines["fp32"].go.set()
+    await until(lambda: bench.model.variants[0].hung_since is None)
+    bench.model.tick()
+    assert (await bench.infer(1)).headers["sloctl-variant"] == "fp32"
+
+
+async def test_where_every_variant_hangs_requests_fail_at_once(bench):
+    bench.in_threads()
+    bench.word(faults=Fault.HANG)
+    bench.model.tick()
+    await hang(bench)
+    await hang(bench)
+    assert not bench.model.ready
+    assert json.loads((await bench.infer(1)).body)["reason"] == "engine_hangs"
     bench.word(faults=Fault.NONE)
     bench.model.tick()
-    await until(lambda: bench.model.serving.hung_since is None)
+    await until(lambda: all(variant.hung_since is None for variant in bench.model.variants))
     assert (await bench.infer(1)).status == 200
 
 
-async def test_a_switch_away_from_a_hung_variant_serves_again(bench):
+async def test_no_variant_stands_in_that_the_control_plane_does_not_allow(bench):
     bench.in_threads()
+    bench.word(stand_ins=0b01)
     bench.engines["fp32"].go.clear()
-    stuck = asyncio.create_task(bench.infer(1))
-    await until(lambda: bench.model._lane.jobs)
-    await asyncio.sleep(0.06)
-    bench.model.tick()
-    assert (await stuck).status == 500
-    bench.word(variant=1)
+    await hang(bench)
+    assert json.loads((await bench.infer(1)).body)["reason"] == "engine_hangs"
+    bench.word(variant=1)  # it decides otherwise
     assert (await bench.infer(1)).headers["sloctl-variant"] == "int8"
 
 
@@ -426,3 +443,93 @@ async def test_a_profile_takes_the_last_real_batch_and_lands_on_the_board(bench)
     layers = bench.board.snapshot().layers("m", "fp32")
     assert [(layer.name, layer.count) for layer in layers] == [("matmul", 2), ("relu", 2)]
     assert bench.scalar(c.PROFILES, "m", "fp32") == 2
+
+
+# Recovery
+
+
+def retries(bench) -> tuple[Loader, list[float]]:
+    """A loader whose clock is in the test's hands."""
+    now = [100.0]
+    thread = EngineThread("loader", asyncio.get_running_loop())
+    return Loader(bench.hosting, bench.repository, thread, lambda: now[0]), now
+
+
+async def test_a_variant_that_failed_is_tried_again_with_longer_and_longer_pauses_and_joins(make):
+    bench = make()
+    loader, now = retries(bench)
+    bench.hosting.broken["fp32", "context"] = "out of memory"
+    await loader.load(bench.model)
+    bench.plane.phase = Phase.RUNNING
+    assert (await bench.infer(1)).headers["sloctl-variant"] == "int8"
+    tried = []
+    for _ in range(2000):
+        now[0] += 1.0
+        before = bench.hosting.asked["fp32", "context"]
+        await loader.retry(bench.model)
+        if bench.hosting.asked["fp32", "context"] > before:
+            tried.append(now[0])
+    pauses = [later - earlier for earlier, later in pairwise(tried)]
+    assert tried[0] == 105.0
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (10.0, 300.0)
+    bench.hosting.broken.clear()
+    now[0] += 300.0
+    await loader.retry(bench.model)
+    assert (await bench.infer(1)).headers["sloctl-variant"] == "fp32"
+    assert bench.model.ready
+
+
+async def test_a_change_of_its_files_is_an_attempt_at_once(make):
+    bench = make()
+    loader, _ = retries(bench)
+    bench.hosting.broken["fp32", "model"] = "truncated"
+    await loader.load(bench.model)
+    await loader.retry(bench.model)
+    assert bench.hosting.asked["fp32", "model"] == 1, "nothing has changed"
+    bench.hosting.broken.clear()
+    (bench.repository / "m" / "fp32").mkdir(parents=True)
+    (bench.repository / "m" / "fp32" / "model.plan").write_bytes(b"whole")
+    await loader.retry(bench.model)
+    assert bench.model.variants[0].up
+
+
+async def test_one_that_joins_with_other_tensors_does_not_push_the_serving_one_out(make):
+    bench = make()
+    loader, now = retries(bench)
+    spec = bench.engines["fp32"].outputs[0]
+    bench.engines["fp32"].outputs = (type(spec)("y", "FP32", (-1, 5)),)
+    bench.hosting.broken["fp32", "context"] = "out of memory"
+    await loader.load(bench.model)
+    bench.hosting.broken.clear()
+    now[0] += 5.0
+    await loader.retry(bench.model)
+    assert [variant.up for variant in bench.model.variants] == [False, True]
+
+
+async def test_what_a_load_opened_is_closed_when_its_probe_fails(make):
+    bench = make()
+    bench.hosting.broken["fp32", "inference"] = "NaN"
+    await bench.load()
+    assert bench.engines["fp32"].closed
+    assert not bench.engines["int8"].closed
+
+
+@pytest.mark.parametrize(
+    ("free", "budget", "says"),
+    [
+        (1 << 30, 67_109_864, ""),
+        (1 << 30, 67_109_863, "budget 64 MiB, taken nothing"),
+        (67_109_863, None, "64 MiB of the device are free"),
+    ],
+    ids=["it fits exactly", "the budget is a byte short", "the device is a byte short"],
+)
+async def test_a_load_that_does_not_fit_is_refused_with_the_arithmetic(make, free, budget, says):
+    bench = make(**({"memoryBudget": budget} if budget else {}))
+    bench.hosting.free = free
+    bench.hosting.broken["int8", "model"] = "absent"
+    await bench.load()
+    assert bench.model.variants[0].up == (not says)
+    message = bench.board.health("m", "fp32", "context").read().message
+    assert says in message
+    assert ("needs 1000 bytes (a fake) + 64 MiB margin" in message) == bool(says)

@@ -227,10 +227,14 @@ def _processes() -> Row:
             ),
             Panel(
                 "Device memory",
-                "Memory of the serving device in use and in all (the host's on a CPU).",
+                "Memory of the serving device in use, in all (the host's on a CPU), and left for another load.",
                 [
                     Target(q.gauge(c.DEVICE_MEMORY_USED, "instance, device"), "{{instance}} {{device}} used"),
                     Target(q.gauge(c.DEVICE_MEMORY_TOTAL, "instance, device"), "{{instance}} {{device}} in all"),
+                    Target(
+                        q.gauge(c.DEVICE_MEMORY_UNACCOUNTED, "instance, device"), "{{instance}} {{device}} unaccounted"
+                    ),
+                    Target(q.gauge(c.MEMORY_HEADROOM, "instance, model"), "{{instance}} {{model}} headroom"),
                 ],
                 "bytes",
                 width=6,
