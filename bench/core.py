@@ -5,7 +5,7 @@ import tempfile
 import timeit
 from pathlib import Path
 
-from sloctl.board import Board
+from sloctl.board import Board, Boards
 from sloctl.config.project import load_project
 from sloctl.control.controller import Controller
 from sloctl.control.sensing import Senses
@@ -76,7 +76,7 @@ def main() -> None:
         loaded = load_project(project(Path(scratch), slos=100, rules=50))
         board = Board.create(loaded.runtime.topology)
         store = Store(Path(scratch) / "state")
-        controller = Controller(loaded.runtime, loaded.bundle, Senses(board, "cpu", NvmlSource()), store)
+        controller = Controller(loaded.runtime, loaded.bundle, Senses(Boards([board]), ("cpu",), NvmlSource()), store)
         histogram = board.histogram(c.REQUEST_DURATION, "m0", "fp32")
         counter = board.counter(c.REQUESTS, "m0", "normal", "ok")
         word = board.control("m0")

@@ -6,6 +6,7 @@ descriptor down, so counters outlive a crash of either plane.
 """
 
 from sloctl.board.board import Board, Counter, Gauge, Histogram
+from sloctl.board.boards import Boards
 from sloctl.board.control_word import BreakerCommand, ControlWord, Fault
 from sloctl.board.health import HealthCell, LevelState
 from sloctl.board.layers import OTHER, LayerReading, LayerSample, LayerTable
@@ -16,6 +17,7 @@ from sloctl.board.topology import ModelTopology, Topology
 __all__ = [
     "OTHER",
     "Board",
+    "Boards",
     "BreakerCommand",
     "ControlWord",
     "Counter",

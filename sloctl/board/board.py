@@ -2,7 +2,7 @@
 
 import secrets
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from sloctl.board import layout as _layout
 from sloctl.board.control_word import ControlCell, ControlWord
@@ -101,11 +101,6 @@ class Board:
         """A random number that tells this board from one before a restart of the whole daemon."""
         return self.memory.ints[2]
 
-    def restarts(self, plane: str) -> Mapping[str, int]:
-        """How often the supervisor has started a plane ('data' or 'control') anew, by reason."""
-        status = {"data": self.data_status, "control": self.control_status}[plane]
-        return status.read().restarts
-
     @property
     def data_status(self) -> PlaneStatus:
         """Status of the data plane."""
@@ -124,6 +119,10 @@ class Board:
     def gauge(self, metric: Metric, *labels: str) -> Gauge:
         """The gauge with these label values."""
         return Gauge(self.memory.floats, self.layout.cells[metric.name, labels])
+
+    def value(self, metric: Metric, *labels: str) -> float:
+        """A gauge's value at this moment."""
+        return self.memory.floats[self.layout.cells[metric.name, labels]]
 
     def histogram(self, metric: Metric, *labels: str) -> Histogram:
         """The histogram with these label values."""

@@ -1,5 +1,6 @@
 """Health levels on the board: state, time of the last success and a message for people."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -20,6 +21,14 @@ class LevelState(IntEnum):
     def serves(self) -> bool:
         """Whether readiness stands with this state."""
         return self in (LevelState.PASSING, LevelState.MISSED, LevelState.DEGRADED)
+
+
+_GRAVITY = (LevelState.PASSING, LevelState.DEGRADED, LevelState.MISSED, LevelState.UNKNOWN, LevelState.FAILING)
+
+
+def worst(states: Iterable[LevelState]) -> LevelState:
+    """The gravest of the states of one level on several devices."""
+    return max(states, key=_GRAVITY.index)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Layer times on the board: the slowest layers by name, the others in one sum, so that series stay bounded."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 
 from sloctl.board.layout import LAYER_NAME_WORDS, LAYER_NODES_WORDS, WORD, LayerPlace
 from sloctl.board.memory import Memory, text_of
@@ -127,3 +128,14 @@ def readings(data: bytes, place: LayerPlace) -> list[LayerReading]:
         if reading.count or index < named:
             found.append(reading)
     return found
+
+
+def summed(tables: Sequence[list[LayerReading]]) -> list[LayerReading]:
+    """Tables of one variant on several devices as one, in the order of the first; OTHER stays last."""
+    if len(tables) == 1:
+        return tables[0]
+    found: dict[str, LayerReading] = {}
+    for reading in chain.from_iterable(tables):
+        known = found.get(reading.name, replace(reading, count=0, total=0.0))
+        found[reading.name] = replace(known, count=known.count + reading.count, total=known.total + reading.total)
+    return sorted(found.values(), key=lambda reading: reading.name == OTHER)

@@ -28,8 +28,8 @@ LAYER_NAME_WORDS = 20  # 160 bytes for a layer's name
 LAYER_NODES_WORDS = 32  # 256 bytes for the model's nodes in it
 LAYER_WORDS = LAYER_NAME_WORDS + 3 + LAYER_NODES_WORDS
 HEADER_WORDS = 8  # magic, layout, identity, supervisor's pid, spare
-# A status: pid, phase, heartbeat, started; restarts by reason; a record of how the last process ended.
-RESTARTS_WORD = 4
+# A status: pid, phase, heartbeat, started, connections; restarts by reason; a record of how the last process ended.
+RESTARTS_WORD = 5
 STATUS_WORDS = RESTARTS_WORD + len(RESTART_REASONS) + 1 + MESSAGE_WORDS
 MAGIC = 0x534C4F43544C3031  # 'SLOCTL01'
 

@@ -1,10 +1,12 @@
 """A copy of the board at one moment, for the tick and the exporters."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from sloctl.board.health import LevelState
-from sloctl.board.layers import LayerReading, readings
+from sloctl.board.layers import LayerReading, readings, summed
 from sloctl.board.layout import Layout, bounds_of, is_float
 from sloctl.telemetry.catalogue import DATA_METRICS, HEALTH_LEVEL, LAYER_DURATION, Kind, Metric
 from sloctl.telemetry.families import Family, HistogramValue, SummaryValue, Value
@@ -15,9 +17,10 @@ _HEALTH_VALUE = {LevelState.PASSING: 1.0, LevelState.MISSED: 0.5, LevelState.DEG
 class Snapshot:
     """Reads of one copy of the board; labels are given in the order of the metric's declaration."""
 
-    def __init__(self, layout: Layout, data: bytes) -> None:
+    def __init__(self, layout: Layout, data: bytes, layers_of: Sequence[bytes] = ()) -> None:
+        """`layers_of` are the boards whose layer tables are summed, by default this one alone."""
         self._layout = layout
-        self._data = data
+        self._layers_of = layers_of or (data,)
         self._ints = np.frombuffer(data, np.int64)
         self._floats = np.frombuffer(data, np.float64)
 
@@ -38,7 +41,8 @@ class Snapshot:
 
     def layers(self, model: str, variant: str) -> list[LayerReading]:
         """A variant's layers in execution order, and what the others come to."""
-        return readings(self._data, self._layout.layers[model, variant])
+        place = self._layout.layers[model, variant]
+        return summed([readings(data, place) for data in self._layers_of])
 
     def families(self) -> list[Family]:
         """Every data-plane metric with all its series."""

@@ -57,6 +57,7 @@ class PlaneStatus:
         """A new process takes the plane over."""
         self._memory.ints[self._start] = pid
         self._memory.floats[self._start + 3] = now
+        self.offer(None)
         self.beat(now)
         self.enter(Phase.STARTING)
 
@@ -67,6 +68,17 @@ class PlaneStatus:
     def beat(self, now: float) -> None:
         """Says that the plane's loop is turning."""
         self._memory.floats[self._start + 2] = now
+
+    def offer(self, connections: int | None) -> None:
+        """Says how many connections the plane holds; None while it should get none."""
+        self._memory.ints[self._start + 4] = -1 if connections is None else connections
+
+    def offered(self, now: float, patience: float) -> int | None:
+        """How many connections a plane holds that runs, beats and wants more; None of any other."""
+        ints, floats, start = self._memory.ints, self._memory.floats, self._start
+        if ints[start + 1] != Phase.RUNNING or now - floats[start + 2] > patience or ints[start + 4] < 0:
+            return None
+        return ints[start + 4]
 
     def last_words(self, text: str) -> None:
         """Says how this process ends, for those who ask after it."""

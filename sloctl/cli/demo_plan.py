@@ -61,7 +61,7 @@ class Scenario:
             model=model.name,
             slo=objective.name,
             priorities=tuple(project.daemon.priorities),
-            variants=tuple(model.variants),
+            variants=model.names,
             objective=objective.indicator.value,
             target=objective.target,
             deadline=model.deadline,

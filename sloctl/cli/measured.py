@@ -16,7 +16,7 @@ def manifests(daemon: DaemonConfig, folder: Path) -> dict[str, dict[str, Manifes
     for model in daemon.models:
         base = folder / daemon.repository / model.name
         try:
-            found[model.name] = {variant: read_manifest(base / variant) for variant in model.variants}
+            found[model.name] = {variant: read_manifest(base / variant) for variant in model.names}
         except ManifestError:
             continue
     return found

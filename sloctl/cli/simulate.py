@@ -93,7 +93,7 @@ def setup_of(project: "Project", model: str | None, given: "dict[str, Variant]")
     config = next(each for each in project.daemon.models if each.name == chosen)
     found = manifests(project.daemon, project.path.parent).get(chosen, {})
     variants = []
-    for name in config.variants:
+    for name in config.names:
         manifest = found.get(name)
         if name in given:
             variants.append(given[name])

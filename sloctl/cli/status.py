@@ -24,9 +24,12 @@ def status(as_json: Annotated[bool, typer.Option("--json")] = False, url: Url = 
 
 def _show(answer: dict[str, Any]) -> None:
     from rich.console import Console
+    from rich.markup import escape
 
     console = Console()
     verdict = "[green]ready[/]" if answer["ready"] else "[red]not ready[/]: " + "; ".join(answer["reasons"])
+    if answer["ready"] and answer["troubles"]:
+        verdict += "; but [red]" + escape("; ".join(answer["troubles"])) + "[/]"
     planes = ", ".join(
         f"{n} {p['phase']} (pid {p['pid']}, {p['restarts']} restarts)" for n, p in answer["planes"].items()
     )

@@ -7,7 +7,8 @@ from typing import Any, Generic, TypeVar
 
 from sloctl.board.topology import Topology
 from sloctl.config.base import Model
-from sloctl.config.daemon import DaemonConfig, is_loopback
+from sloctl.config.daemon import DaemonConfig, VariantConfig, is_loopback
+from sloctl.config.devices import FORMS, is_known
 from sloctl.config.messages import parted, suggestion
 from sloctl.config.problems import Code, Problem
 from sloctl.config.sources import Document, Loc
@@ -140,7 +141,7 @@ def check_labels(documents: Iterable[Document], daemon: DaemonConfig) -> Iterato
 
     It looks at SLO documents as they are written, right or wrong.
     """
-    variants = {model.name: list(model.variants) for model in daemon.models}
+    variants = {model.name: list(model.names) for model in daemon.models}
     for document in documents:
         for at, labels in _label_sets(document.value, ()):
             models = [name for _, name in _values(labels, "model") if name in variants] or list(variants)
@@ -191,7 +192,7 @@ def check_policies(
     """
     vocabulary = Vocabulary(
         slos=None if slos is None else tuple(slos),
-        variants={model.name: tuple(model.variants) for model in daemon.models} if daemon else None,
+        variants={model.name: model.names for model in daemon.models} if daemon else None,
         priorities=tuple(daemon.priorities) if daemon else None,
         longest=None if objectives is None else longest_window(objectives, windows),
         timed=None if objectives is None else tuple(each.name for each in objectives if thresholds([each])),
@@ -212,6 +213,35 @@ def _policy_code(loc: Loc, column: int | None) -> Code:
     if loc[:2] == ("spec", "ladder"):
         return Code.INVALID_LADDER
     return Code.UNKNOWN_PRIORITY if "admit" in loc else Code.INVALID_POLICY
+
+
+def check_devices(daemon: Loaded[DaemonConfig]) -> Iterator[Problem]:
+    """Devices: their names, each GPU once, and what a process with a MIG device can reach."""
+    config, document = daemon.model, daemon.document
+    if config.devices and ("device",) in document.spots:
+        yield document.problem(("device",), Code.INVALID_DEVICE, "device and devices are both set", "one of them")
+    named: list[tuple[Loc, str]] = [(("devices", index), device) for index, device in enumerate(config.devices)]
+    named += [] if config.devices else [(("device",), config.device)]
+    pins: list[tuple[Loc, str]] = [
+        (("models", at, "variants", index, "device"), variant.device)
+        for at, model in enumerate(config.models)
+        for index, variant in enumerate(model.variants)
+        if isinstance(variant, VariantConfig)
+    ]
+    for loc, device in (*named, *pins):
+        if not is_known(device):
+            yield document.problem(loc, Code.INVALID_DEVICE, f'"{device}" names no device', FORMS)
+    seen: set[str] = set()
+    for loc, device in named:
+        if device != "cpu" and device.lower() in seen:
+            message = f"{device} is named twice: two processes on a GPU would share its memory and its time"
+            yield document.problem(loc, Code.INVALID_DEVICE, message, "each GPU once; cpu may be there several times")
+        seen.add(device.lower())
+    for loc, pin in pins:
+        gpus = {device for device in (*config.hosts, pin) if device != "cpu"}
+        if len(gpus) > 1 and any(device.startswith("MIG-") for device in gpus):
+            message = "a process reaches one MIG device, and no GPU beside it; this variant would need two"
+            yield document.problem(loc, Code.INVALID_DEVICE, message, "no device of its own, or whole GPUs")
 
 
 def check_daemon(daemon: Loaded[DaemonConfig]) -> Iterator[Problem]:

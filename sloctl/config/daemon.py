@@ -78,11 +78,18 @@ class ProfileConfig(Model):
     top_layers: Annotated[int, Field(gt=0, le=512)] = 64  # the slowest have series of their own
 
 
+class VariantConfig(Model):
+    """A variant that has a device of its own, whatever device its data plane runs on."""
+
+    name: Name
+    device: str
+
+
 class ModelConfig(Model):
     """A hosted model. `variants` are most accurate first; the first one serves at start."""
 
     name: Name
-    variants: Annotated[list[Name], Field(min_length=1)]
+    variants: Annotated[list[Name | VariantConfig], Field(min_length=1)]
     max_batch: Annotated[int, Field(gt=0)] = 8
     batch_wait: Annotated[Duration, Field(ge=0, le=1)] = 0.0
     max_queue: Annotated[int, Field(gt=0)] = 512
@@ -96,9 +103,19 @@ class ModelConfig(Model):
 
     @model_validator(mode="after")
     def _unique(self) -> "ModelConfig":
-        if len(set(self.variants)) != len(self.variants):
+        if len(set(self.names)) != len(self.names):
             raise ValueError("a variant is named twice")
         return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the variants, most accurate first."""
+        return tuple(each if isinstance(each, str) else each.name for each in self.variants)
+
+    @property
+    def pins(self) -> dict[str, str]:
+        """Devices of the variants that have one of their own."""
+        return {each.name: each.device for each in self.variants if not isinstance(each, str)}
 
 
 class GpuTelemetryConfig(Model):
@@ -136,7 +153,8 @@ class DaemonConfig(Model):
     telemetry: TelemetryConfig = TelemetryConfig()
     state_dir: str = "state"
     repository: str = "repository"
-    device: str = "cpu"  # or cuda:N, or a GPU's UUID
+    device: str = "cpu"  # or cuda:N, or a GPU's or MIG device's UUID
+    devices: list[str] = Field(default=[], max_length=64)  # in place of device: a data plane on each
     priorities: list[Name] = Field(default=["high", "normal", "low"], min_length=1, max_length=8)
     default_priority: Name = "normal"
     slos: list[str] = Field(default=[])  # files or globs
@@ -156,3 +174,13 @@ class DaemonConfig(Model):
         if self.default_priority not in self.priorities:
             raise ValueError(f"defaultPriority {self.default_priority!r} is not among priorities")
         return self
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The device of each data plane."""
+        return tuple(self.devices) or (self.device,)
+
+    @property
+    def pins(self) -> dict[tuple[str, str], str]:
+        """Devices of the variants that have one of their own, by names of model and variant."""
+        return {(model.name, variant): device for model in self.models for variant, device in model.pins.items()}

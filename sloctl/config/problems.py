@@ -35,6 +35,7 @@ class Code(StrEnum):
     INVALID_VALUE = "invalid-value"
     NO_SUCH_FILE = "no-such-file"
     OPEN_CONTROL = "open-control"
+    INVALID_DEVICE = "invalid-device"
     TOKEN_FILE = "token-file"  # noqa: S105  the name of a problem
     DUPLICATE_NAME = "duplicate-name"
     UNKNOWN_MODEL = "unknown-model"

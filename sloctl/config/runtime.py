@@ -24,7 +24,7 @@ class Runtime:
     def resolve(cls, daemon: DaemonConfig, path: Path, thresholds: tuple[float, ...]) -> "Runtime":
         """Builds the topology; `thresholds` are the SLOs' latency thresholds in seconds."""
         topology = Topology(
-            models=tuple(ModelTopology(model.name, tuple(model.variants)) for model in daemon.models),
+            models=tuple(ModelTopology(model.name, model.names) for model in daemon.models),
             priorities=tuple(daemon.priorities),
             bounds=duration_bounds(thresholds),
             exported=exported_bounds(thresholds),

@@ -13,7 +13,7 @@ import time
 import uvicorn
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from sloctl.board import Board, Phase
+from sloctl.board import Board, Boards, Phase
 from sloctl.config.runtime import Runtime
 from sloctl.control.api import Api, read_token
 from sloctl.control.controller import Controller, RequestError, accepted_bundle
@@ -39,8 +39,9 @@ def _text(fd: int) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sloctl.control")
-    for name in ("runtime", "bundle", "board", "http"):
+    for name in ("runtime", "bundle", "http"):
         parser.add_argument(f"--{name}-fd", type=int, required=True)
+    parser.add_argument("--board-fd", type=int, required=True, action="append")
     return parser.parse_args()
 
 
@@ -49,12 +50,14 @@ def main() -> None:
     arguments = _arguments()
     configure_from_environment()
     runtime = Runtime.from_json(_text(arguments.runtime_fd))
-    board = Board.attach(arguments.board_fd, runtime.topology)
+    board = Boards([Board.attach(fd, runtime.topology) for fd in arguments.board_fd])
+    board.agree()
     board.control_status.begin(os.getpid(), time.monotonic())
     store = Store(runtime.state_dir)
     bundle = accepted_bundle(runtime, store, board, json.loads(_text(arguments.bundle_fd)))
     gpu = runtime.daemon.telemetry.gpu
-    senses = Senses(board, runtime.daemon.device, NvmlSource(names=gpu.names, expected=gpu.expected))
+    nvml = NvmlSource(names=gpu.names, expected=gpu.expected)
+    senses = Senses(board, runtime.daemon.hosts, nvml, runtime.daemon.pins)
     endpoint = runtime.daemon.telemetry.otlp_endpoint
     tracer = DecisionTracer(endpoint)
     controller = Controller(runtime, bundle, senses, store, trace=tracer.record, recorder=_recorder(runtime))
@@ -86,7 +89,7 @@ def _schedule(controller: Controller, runtime: Runtime) -> BackgroundScheduler:
     return scheduler
 
 
-async def _serve(controller: Controller, runtime: Runtime, board: Board, fd: int) -> None:
+async def _serve(controller: Controller, runtime: Runtime, board: Boards, fd: int) -> None:
     loop = asyncio.get_running_loop()
     token_file = runtime.daemon.control.token_file
     token = read_token(runtime.path.parent / token_file if token_file else None)

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from sloctl.board import Board, Fault
+from sloctl.board import Boards, Fault
 from sloctl.config.base import format_duration, parse_duration
 from sloctl.config.documents import Bundle
 from sloctl.config.problems import ConfigError
@@ -61,7 +61,7 @@ class Controller:
     ) -> None:
         self.runtime = runtime
         self.store = store
-        self._board: Board = senses.board
+        self._board: Boards = senses.board
         self._senses = senses
         self._clock, self._wall, self._trace = clock, wall, trace
         self._recorder = recorder
@@ -330,7 +330,7 @@ def _pairs(rows: Sequence[Any]) -> list[tuple[tuple[str, str, str], int]]:
     return [((key[0], key[1], key[2]), count) for key, count in rows]
 
 
-def accepted_bundle(runtime: Runtime, store: Store, board: Board, texts: Mapping[str, str]) -> Bundle:
+def accepted_bundle(runtime: Runtime, store: Store, board: Boards, texts: Mapping[str, str]) -> Bundle:
     """The SLOs and policies last accepted in this daemon's life, or those it was started with."""
     saved = store.state("bundle")
     if saved and saved["board"] == board.identity:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sloctl.board import Board, BreakerCommand, ControlWord, Fault
+from sloctl.board import Boards, BreakerCommand, ControlWord, Fault
 from sloctl.control.facts import LiveFacts
 from sloctl.policy.document import PolicyDocument
 from sloctl.policy.engine import Decision, Override, PolicyEngine, State
@@ -53,7 +53,7 @@ class Decider:
         self,
         policies: Sequence[PolicyDocument],
         vocabulary: Vocabulary,
-        board: Board,
+        board: Boards,
         memory: Mapping[str, Any],
         *,
         enabled: bool = True,

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sloctl.board import Board, Snapshot
+from sloctl.board import Boards, Snapshot
 from sloctl.control.indicators import Gauges, Indicators
 from sloctl.slo.evaluate import Evaluator
 from sloctl.slo.objective import Objective
@@ -27,7 +27,7 @@ class Judge:
         self,
         objectives: tuple[Objective, ...],
         windows: tuple[AlertWindow, ...],
-        board: Board,
+        board: Boards,
         gauges: Gauges,
     ) -> None:
         self.evaluator = Evaluator(objectives, windows)

@@ -1,6 +1,7 @@
 """What the kernel says of a process and of the host's memory (Linux's /proc)."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,16 @@ class ProcessReading:
     cpu: float
     voluntary: int
     involuntary: int
+
+    @classmethod
+    def sum(cls, readings: Sequence["ProcessReading"]) -> "ProcessReading":
+        """Several processes as one."""
+        return cls(
+            memory=sum(reading.memory for reading in readings),
+            cpu=sum(reading.cpu for reading in readings),
+            voluntary=sum(reading.voluntary for reading in readings),
+            involuntary=sum(reading.involuntary for reading in readings),
+        )
 
 
 def read_process(pid: int) -> ProcessReading | None:

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sloctl import __version__
-from sloctl.board import Board
+from sloctl.board import Boards
+from sloctl.board.status import StatusReading
 from sloctl.config.base import format_duration
 from sloctl.control.facts import LiveFacts
 from sloctl.control.health import Health
@@ -23,7 +24,7 @@ Samples = list[tuple[tuple[str, ...], Value]]
 class Sources:
     """Everything that a report is made of, at one moment."""
 
-    board: Board
+    board: Boards
     senses: Senses
     health: Health
     evaluator: Evaluator
@@ -57,6 +58,7 @@ def status(s: Sources) -> dict[str, Any]:
         "uptimeSeconds": round(s.uptime, 3),
         "ready": s.health.ready,
         "reasons": s.health.reasons(),
+        "troubles": s.health.troubles(),
         "planes": _planes(s),
         "models": [_model(s, name, facts) for name, facts in s.facts.items()],
         "slos": [_slo(s, index) for index in range(len(s.evaluator.objectives))],
@@ -71,13 +73,17 @@ def health(health: Health) -> dict[str, Any]:
         "ready": health.ready,
         "started": health.started,
         "reasons": health.reasons(),
-        "dataPlane": {
-            "up": health.data_up,
-            "phase": health.data.phase.name.lower(),
-            "pid": health.data.pid,
-            "restarts": {reason: count for reason, count in health.data.restarts.items() if count},
-            "lastEnd": health.data.ended or None,
-        },
+        "dataPlane": _data_plane(health.data, health.data_up),
+        "devices": [
+            {
+                "device": device.device,
+                "ready": device.ready,
+                "reasons": device.reasons(),
+                **_data_plane(device.data, device.up),
+                "serving": device.serving,
+            }
+            for device in health.devices
+        ],
         "variants": [
             {
                 "model": model,
@@ -90,8 +96,23 @@ def health(health: Health) -> dict[str, Any]:
     }
 
 
+def _data_plane(reading: StatusReading, up: bool) -> dict[str, Any]:
+    return {
+        "up": up,
+        "phase": reading.phase.name.lower(),
+        "pid": reading.pid,
+        "restarts": {reason: count for reason, count in reading.restarts.items() if count},
+        "lastEnd": reading.ended or None,
+    }
+
+
 def _planes(s: Sources) -> dict[str, Any]:
-    readings = {"data": (s.health.data, s.health.data_up), "control": (s.health.control, True)}
+    """The data plane that is best off under `data`, then each of several under its device, and control."""
+    devices = s.health.devices
+    readings = {"data": (s.health.data, s.health.data_up)}
+    if len(devices) > 1:
+        readings |= {f"data {device.device}": (device.data, device.up) for device in devices}
+    readings["control"] = (s.health.control, True)
     return {
         plane: {"pid": r.pid, "phase": r.phase.name.lower(), "up": up, "restarts": sum(r.restarts.values())}
         for plane, (r, up) in readings.items()
@@ -185,6 +206,7 @@ def families(s: Sources) -> list[Family]:
         Family(c.BUILD_INFO, [((__version__,), 1.0)]),
         Family(c.READY, [((), float(s.health.ready))]),
         Family(c.PLANE_UP, [(("data",), float(s.health.data_up)), (("control",), 1.0)]),
+        Family(c.DEVICE_UP, [((device.device,), float(device.ready)) for device in s.health.devices]),
         Family(
             c.PLANE_RESTARTS,
             [
@@ -208,14 +230,12 @@ def families(s: Sources) -> list[Family]:
 
 def gauges(senses: Senses) -> dict[tuple[str, tuple[str, ...]], float]:
     """The control plane's gauges that an SLO may sample, by name and labels."""
-    used, total = senses.memory
-    found: dict[tuple[str, tuple[str, ...]], float] = {
-        (c.READY.name, ()): float(senses.health.ready),
-        (c.DEVICE_MEMORY_USED.name, (senses.device,)): float(used),
-        (c.DEVICE_MEMORY_TOTAL.name, (senses.device,)): float(total),
-    }
-    if total:
-        found[c.DEVICE_MEMORY_RATIO.name, (senses.device,)] = used / total
+    found: dict[tuple[str, tuple[str, ...]], float] = {(c.READY.name, ()): float(senses.health.ready)}
+    for device, (used, total) in senses.memories.items():
+        found[c.DEVICE_MEMORY_USED.name, (device,)] = float(used)
+        found[c.DEVICE_MEMORY_TOTAL.name, (device,)] = float(total)
+        if total:
+            found[c.DEVICE_MEMORY_RATIO.name, (device,)] = used / total
     for plane, reading in senses.processes.items():
         found[c.PROCESS_MEMORY.name, (plane,)] = float(reading.memory)
     for model in senses.board.topology.models:
@@ -237,23 +257,34 @@ def _process_families(senses: Senses) -> list[Family]:
     for plane, r in readings:
         switches.append(((plane, "voluntary"), float(r.voluntary if r else 0)))
         switches.append(((plane, "involuntary"), float(r.involuntary if r else 0)))
-    used, total = senses.memory
+    memories = senses.memories.items()
     return [
         Family(c.PROCESS_MEMORY, [((plane,), float(r.memory if r else 0)) for plane, r in readings]),
         Family(c.PROCESS_CPU, [((plane,), r.cpu if r else 0.0) for plane, r in readings]),
         Family(c.PROCESS_CONTEXT_SWITCHES, switches),
-        Family(c.DEVICE_MEMORY_USED, [((senses.device,), float(used))]),
-        Family(c.DEVICE_MEMORY_TOTAL, [((senses.device,), float(total))]),
-        Family(c.DEVICE_MEMORY_RATIO, [((senses.device,), used / total if total else float("nan"))]),
-        Family(c.DEVICE_MEMORY_UNACCOUNTED, [((senses.device,), _unaccounted(senses, used))]),
+        Family(c.DEVICE_MEMORY_USED, [((device,), float(used)) for device, (used, _) in memories]),
+        Family(c.DEVICE_MEMORY_TOTAL, [((device,), float(total)) for device, (_, total) in memories]),
+        Family(
+            c.DEVICE_MEMORY_RATIO,
+            [((device,), used / total if total else float("nan")) for device, (used, total) in memories],
+        ),
+        Family(
+            c.DEVICE_MEMORY_UNACCOUNTED,
+            [((device,), _unaccounted(senses, device, used)) for device, (used, _) in memories],
+        ),
     ]
 
 
-def _unaccounted(senses: Senses, used: float) -> float:
-    if senses.gpu is None:
+def _unaccounted(senses: Senses, device: str, used: float) -> float:
+    if device not in senses.gpus:
         return float("nan")
-    models = senses.board.topology.models
-    taken = (senses.recent.newest.scalar(c.VARIANT_MEMORY, m.name, v) for m in models for v in m.variants)
+    variants = [(model.name, variant) for model in senses.board.topology.models for variant in model.variants]
+    taken = (
+        board.value(c.VARIANT_MEMORY, *variant)
+        for host, board in zip(senses.hosts, senses.board, strict=True)
+        for variant in variants
+        if senses.pins.get(variant, host) == device
+    )
     return used - sum(taken)
 
 

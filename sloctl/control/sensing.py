@@ -1,8 +1,11 @@
-"""What the control plane sees: the board, the processes, the host and the GPU, read once a tick or a second."""
+"""What the control plane sees: the boards, the processes, the host and the GPUs, read once a tick or a second."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isnan, nan
 
-from sloctl.board import Board, Snapshot
+from sloctl.board import Boards, Snapshot
+from sloctl.config.devices import labels
 from sloctl.control.health import Health, read_health
 from sloctl.control.layers import Layers
 from sloctl.control.process import ProcessReading, host_memory, read_process
@@ -14,17 +17,44 @@ from sloctl_exporters.nvml import GpuFacts, NvmlSource
 _SLOW = 1.0  # seconds between readings of what is not on the board
 
 
+def worst_gpu(found: Sequence[GpuFacts]) -> GpuFacts | None:
+    """Several GPUs as one, the worst in each respect: a policy that protects one protects all. None without any."""
+    if len(found) < 2:
+        return found[0] if found else None
+    fullest = max(found, key=lambda gpu: _ratio(gpu.memory_used, gpu.memory_total))
+    return GpuFacts(
+        memory_used=fullest.memory_used,
+        memory_total=fullest.memory_total,
+        temperature=_most([gpu.temperature for gpu in found]),
+        utilization=_most([gpu.utilization for gpu in found]),
+        power=_most([gpu.power for gpu in found]),
+        throttled=any(gpu.throttled for gpu in found),
+        clocks_event_reasons=frozenset[str]().union(*(gpu.clocks_event_reasons for gpu in found)),
+        xid_times=tuple(sorted(at for gpu in found for at in gpu.xid_times)),
+    )
+
+
+def _most(values: Sequence[float]) -> float:
+    return max((value for value in values if not isnan(value)), default=nan)
+
+
+def _ratio(used: float, total: float) -> float:
+    return used / total if total > 0 else 0.0
+
+
 @dataclass
 class Senses:
     """All readings, refreshed by `look`. Times are monotonic seconds."""
 
-    board: Board
-    device: str
+    board: Boards
+    hosts: Sequence[str]  # the device of each data plane
     nvml: NvmlSource
+    pins: Mapping[tuple[str, str], str] = field(default_factory=dict)  # devices of pinned variants
     recent: Recent = field(default_factory=Recent)
     processes: dict[str, ProcessReading] = field(default_factory=dict)
-    memory: tuple[int, int] = (0, 0)
-    gpu: GpuFacts | None = None
+    memories: dict[str, tuple[int, int]] = field(default_factory=dict)  # bytes in use and in all, by device
+    gpus: dict[str, GpuFacts] = field(default_factory=dict)  # by device
+    gpu: GpuFacts | None = None  # all of them, as the worst of each
     gpu_families: list[Family] = field(default_factory=list)
     health: Health = field(init=False)
     layers: Layers = field(init=False)
@@ -40,7 +70,7 @@ class Senses:
         snapshot = self.board.snapshot()
         self.recent.push(now, snapshot)
         serving = self._all_serving(snapshot)
-        self.health = read_health(self.board, serving, now)
+        self.health = self._health(serving, now)
         for model, variant in serving.items():
             if self._since.get(model, ("", 0.0))[0] != variant:
                 self._since[model] = (variant, now)
@@ -52,18 +82,28 @@ class Senses:
 
     def look_at_health(self, now: float) -> Health:
         """Health at this moment, between two ticks."""
-        return read_health(self.board, self._all_serving(self.board.snapshot()), now)
+        return self._health(self._all_serving(self.board.snapshot()), now)
+
+    def _health(self, serving: dict[str, str], now: float) -> Health:
+        return read_health(self.board, labels(self.hosts), serving, now)
+
+    @property
+    def memory(self) -> tuple[int, int]:
+        """Bytes in use and in all of the device that is fullest."""
+        return max(self.memories.values(), key=lambda memory: _ratio(*memory), default=(0, 0))
 
     def _look_around(self) -> None:
-        pids = {"data": self.health.data.pid, "control": self.health.control.pid}
-        readings = {plane: read_process(pid) for plane, pid in pids.items() if pid}
-        self.processes = {plane: reading for plane, reading in readings.items() if reading}
+        self.processes = {}
+        pids = {"data": [device.data.pid for device in self.health.devices], "control": [self.health.control.pid]}
+        for plane, each in pids.items():
+            if readings := [reading for pid in each if pid and (reading := read_process(pid))]:
+                self.processes[plane] = ProcessReading.sum(readings)
         self.gpu_families = list(self.nvml.read())
-        self.gpu = self.nvml.facts(self.device) if self.device != "cpu" else None
-        used, total = host_memory()
-        if self.gpu is not None:
-            used, total = int(self.gpu.memory_used), int(self.gpu.memory_total)
-        self.memory = (used, total)
+        devices = dict.fromkeys((*self.hosts, *self.pins.values()))
+        self.gpus = {d: facts for d in devices if d != "cpu" and (facts := self.nvml.facts(d))}
+        self.gpu = worst_gpu(list(self.gpus.values()))
+        self.memories = dict.fromkeys(devices, host_memory())
+        self.memories |= {d: (int(gpu.memory_used), int(gpu.memory_total)) for d, gpu in self.gpus.items()}
 
     def _all_serving(self, snapshot: Snapshot) -> dict[str, str]:
         return {model.name: self._serving(snapshot, model.name) for model in self.board.topology.models}

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from sloctl.board import Board, Ending, Phase, PlaneStatus
+from sloctl.config.devices import labels, visible
 from sloctl.config.runtime import Runtime
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -69,6 +70,7 @@ class _Plane:
     command: list[str]
     descriptors: Sequence[int]
     status: PlaneStatus
+    environment: dict[str, str] = field(default_factory=dict)  # on top of the supervisor's own
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     start_at: float = 0.0
@@ -87,20 +89,29 @@ class Supervisor:
         self._runtime = runtime
         self.data_socket = listen(daemon.serving.host, daemon.serving.port, "serving.port")
         self.control_socket = listen(daemon.control.host, daemon.control.port, "control.port")
-        self.board = Board.create(runtime.topology)
+        self.boards = [Board.create(runtime.topology) for _ in daemon.hosts]
         config, bundle = memory_file(runtime.to_json()), memory_file(texts)
-        shared = {"--runtime-fd": config, "--board-fd": self.board.fd}
-        regions = os.memfd_create("sloctl-regions")  # of shared memory: they outlive the data plane
-        data = {**shared, "--http-fd": self.data_socket.fileno(), "--regions-fd": regions}
-        control = {**shared, "--bundle-fd": bundle, "--http-fd": self.control_socket.fileno()}
-        self._data = self._plane("data", "sloctl.serving", data, self.board.data_status)
-        self._control = self._plane("control", "sloctl.control", control, self.board.control_status)
-        self._planes = (self._data, self._control)
+        regions = os.memfd_create("sloctl-regions")  # of shared memory: they outlive the data planes
+        data = [("--runtime-fd", config), ("--http-fd", self.data_socket.fileno()), ("--regions-fd", regions)]
+        control = [("--runtime-fd", config), ("--http-fd", self.control_socket.fileno()), ("--bundle-fd", bundle)]
+        control += [("--board-fd", board.fd) for board in self.boards]
+        self._data = [self._data_plane(place, data) for place in range(len(self.boards))]
+        self._control = _plane("control", "sloctl.control", control, self.boards[0].control_status)
+        self._planes = (*self._data, self._control)
         self._told_ready = False
 
-    def _plane(self, name: str, module: str, flags: dict[str, int], status: PlaneStatus) -> _Plane:
-        words = [word for flag, fd in flags.items() for word in (flag, str(fd))]
-        return _Plane(name, [sys.executable, "-m", module, *words], tuple(flags.values()), status)
+    def _data_plane(self, place: int, flags: list[tuple[str, int]]) -> "_Plane":
+        """The data plane on the device of that place; it alone writes its board, and the others look at it."""
+        daemon = self._runtime.daemon
+        boards = [
+            ("--board-fd" if at == place else "--other-board-fd", board.fd) for at, board in enumerate(self.boards)
+        ]
+        name = "data" if len(self.boards) == 1 else f"data {labels(daemon.hosts)[place]}"
+        plane = _plane(name, "sloctl.serving", [*flags, *boards], self.boards[place].data_status)
+        plane.command += ["--place", str(place)]
+        if seen := visible([daemon.hosts[place], *daemon.pins.values()]):
+            plane.environment["CUDA_VISIBLE_DEVICES"] = ",".join(seen)
+        return plane
 
     def run(self) -> int:
         """Runs until SIGTERM or SIGINT; returns the exit status."""
@@ -138,6 +149,7 @@ class Supervisor:
         plane.process = subprocess.Popen(
             plane.command,
             pass_fds=plane.descriptors,
+            env={**os.environ, **plane.environment},
             preexec_fn=_child,  # noqa: PLW1509  this process has one thread
             start_new_session=True,  # a terminal's Ctrl-C reaches the supervisor alone, which drains
         )
@@ -162,13 +174,18 @@ class Supervisor:
         return now - reading.heartbeat > _HEARTBEAT_PATIENCE
 
     def _stop(self) -> int:
-        """Drains the data plane first, so that the control plane exports its last counts."""
-        self._send(self._data, signal.SIGTERM)
-        self._wait(self._data, self._runtime.daemon.serving.drain_timeout + _KILL_AFTER)
-        self._send(self._control, signal.SIGTERM)
-        self._wait(self._control, _KILL_AFTER)
+        """Drains the data planes first and together, so that the control plane exports their last counts."""
+        self._end(self._data, self._runtime.daemon.serving.drain_timeout + _KILL_AFTER)
+        self._end([self._control], _KILL_AFTER)
         log.info("stopped")
         return 0
+
+    def _end(self, planes: Sequence[_Plane], patience: float) -> None:
+        for plane in planes:
+            self._send(plane, signal.SIGTERM)
+        end = time.monotonic() + patience
+        for plane in planes:
+            self._wait(plane, max(end - time.monotonic(), 0.0))
 
     def _send(self, plane: _Plane, number: signal.Signals) -> None:
         if plane.process is not None and plane.process.poll() is None:
@@ -180,17 +197,30 @@ class Supervisor:
         try:
             plane.process.wait(patience)
         except subprocess.TimeoutExpired:
-            log.error("plane did not stop in time: killing it", plane=plane.name, after=patience)
+            log.error("plane did not stop in time: killing it", plane=plane.name, after=round(patience, 1))
             plane.process.kill()
             plane.process.wait()
 
     def _tell_systemd(self) -> None:
-        running = all(plane.status.read().phase is Phase.RUNNING for plane in self._planes)
+        """Ready: control and one data plane run, and no other is still in its first start.
+
+        A device on which nothing will start does not keep the others from serving, so it does not keep systemd waiting.
+        """
+        phases = [plane.status.read().phase for plane in self._planes]
+        tried = all(
+            phase is Phase.RUNNING or plane.starts > 1 for phase, plane in zip(phases, self._planes, strict=True)
+        )
+        running = tried and phases[-1] is Phase.RUNNING and Phase.RUNNING in phases[:-1]
         address = os.environ.get("NOTIFY_SOCKET", "")
         if running and address and not self._told_ready:
             self._told_ready = True
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
                 notify.sendto(b"READY=1", "\0" + address[1:] if address[0] == "@" else address)
+
+
+def _plane(name: str, module: str, flags: Sequence[tuple[str, int]], status: PlaneStatus) -> _Plane:
+    words = [word for flag, fd in flags for word in (flag, str(fd))]
+    return _Plane(name, [sys.executable, "-m", module, *words], tuple(fd for _, fd in flags), status)
 
 
 def _child() -> None:

@@ -9,6 +9,7 @@ import time
 import uvloop
 
 from sloctl.board import Board
+from sloctl.config.devices import local, visible
 from sloctl.config.runtime import Runtime
 from sloctl.serving.hosting import EngineHosting
 from sloctl.serving.server import Process, die_with_parent, leave
@@ -26,13 +27,22 @@ def _arguments() -> argparse.Namespace:
         parser.add_argument(f"--{name}-fd", type=int, required=True, metavar="N", help=f"descriptor of the {what}")
     what = "registrations of shared memory, which outlive this process; without it they do not"
     parser.add_argument("--regions-fd", type=int, metavar="N", help=f"descriptor of the {what}")
+    what = "board of another data plane that accepts from the same socket"
+    parser.add_argument("--other-board-fd", type=int, metavar="N", action="append", default=[], help=what)
+    parser.add_argument("--place", type=int, metavar="N", default=0, help="which of the devices this process is for")
     return parser.parse_args()
 
 
-async def _serve(runtime: Runtime, board: Board, sock: socket.socket, regions_fd: int) -> None:
+async def _serve(arguments: argparse.Namespace, runtime: Runtime, board: Board, regions_fd: int) -> None:
     daemon = runtime.daemon
-    hosting = EngineHosting(daemon.device, daemon.preflight, runtime.state_dir)
-    await Process(runtime, board, hosting, regions_fd).run(sock)
+    host = daemon.hosts[arguments.place]
+    seen = visible([host, *daemon.pins.values()])
+    device = local(host, seen)
+    pins = {variant: local(pin, seen) for variant, pin in daemon.pins.items()}
+    hosting = EngineHosting(device, daemon.preflight, runtime.state_dir, pins)
+    others = [Board.attach(fd, runtime.topology).data_status for fd in arguments.other_board_fd]
+    process = Process(runtime, board, hosting, regions_fd, device, others)
+    await process.run(socket.socket(fileno=arguments.http_fd))
 
 
 def main() -> None:
@@ -47,7 +57,7 @@ def main() -> None:
     board = Board.attach(arguments.board_fd, runtime.topology)
     board.data_status.begin(os.getpid(), time.monotonic())
     regions_fd = os.memfd_create("sloctl-regions") if arguments.regions_fd is None else arguments.regions_fd
-    uvloop.run(_serve(runtime, board, socket.socket(fileno=arguments.http_fd), regions_fd))
+    uvloop.run(_serve(arguments, runtime, board, regions_fd))
     leave(0)
 
 

@@ -192,7 +192,7 @@ class DataPlane:
             "output": [_configured(spec) for spec in outputs],
             "dynamic_batching": {"max_queue_delay_microseconds": round(model.config.batch_wait * 1e6)},
             "parameters": {
-                "sloctl_variants": {"string_value": ",".join(model.config.variants)},
+                "sloctl_variants": {"string_value": ",".join(model.config.names)},
                 "sloctl_serving_variant": {"string_value": model.serving.name if model.serving else ""},
             },
         }

@@ -1,5 +1,6 @@
 """The real engines behind the loader's interface."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -15,13 +16,26 @@ from sloctl.serving.memory import Need
 
 
 class EngineHosting:
-    """Variants from the folders of a repository, on one device."""
+    """Variants from the folders `<model>/<variant>` of a repository, on one device but for those pinned elsewhere."""
 
-    def __init__(self, device: str, preflight: Literal["auto", "always", "never"], state: Path) -> None:
-        """`preflight`: when models are loaded in a throw-away process first; `state`: where it is remembered."""
+    def __init__(
+        self,
+        device: str,
+        preflight: Literal["auto", "always", "never"],
+        state: Path,
+        pins: Mapping[tuple[str, str], str] | None = None,
+    ) -> None:
+        """`preflight`: when models are loaded in a throw-away process first; `state`: where it is remembered.
+
+        `pins` are the devices of variants that have their own, by names of model and variant.
+        """
         self._device = device
         self._mode = preflight
         self._passed = Memory(state / "preflight.json")
+        self._pins = pins or {}
+
+    def _device_of(self, folder: Path) -> str:
+        return self._pins.get((folder.parent.name, folder.name), self._device)
 
     def check_device(self) -> str:
         """Level 1: the device's name. Raises EngineError."""
@@ -46,28 +60,27 @@ class EngineHosting:
 
     def check_model(self, folder: Path) -> str:
         """Level 3: the model file's name. Raises EngineError."""
-        return loading.check_model(folder, read_manifest(folder), self._device).name
+        return loading.check_model(folder, read_manifest(folder), self._device_of(folder)).name
 
     def need(self, folder: Path) -> Need:
         """The memory that a load takes. Raises EngineError."""
         manifest = read_manifest(folder)
         return Need.of(manifest.memory_bytes, manifest.size)
 
-    def free_memory(self) -> int:
-        """Free bytes of the device. Raises EngineError."""
-        return loading.free_memory(self._device)
+    def free_memory(self, folder: Path | None = None) -> int:
+        """Free bytes of the device, or of the one that the variant in a folder goes to. Raises EngineError."""
+        return loading.free_memory(self._device if folder is None else self._device_of(folder))
 
     def preflight(self, folder: Path, config: ModelConfig) -> str:
         """Loads it in a throw-away process, unless that is turned off or has passed before. Raises PreflightError."""
         manifest = read_manifest(folder)
         if self._mode == "never" or (self._mode == "auto" and manifest.runtime != "tensorrt"):
             return "no preflight"
-        key = (manifest.sha256, loading.check_runtime(manifest), *loading.identity(self._device))
+        device = self._device_of(folder)
+        key = (manifest.sha256, loading.check_runtime(manifest), *loading.identity(device))
         if self._mode == "auto" and self._passed.has(key):
             return "passed a preflight before"
-        subject = Subject(
-            folder, self._device, None, config.max_batch, threads=config.threads, contexts=config.contexts
-        )
+        subject = Subject(folder, device, None, config.max_batch, threads=config.threads, contexts=config.contexts)
         report = preflight(subject)
         if report.failed:
             raise PreflightError(report.level, report.reason)
@@ -78,7 +91,7 @@ class EngineHosting:
         """Level 4. Raises EngineError."""
         engine, manifest = loading.load_engine(
             folder,
-            device=self._device,
+            device=self._device_of(folder),
             threads=config.threads,
             max_batch=config.max_batch,
             contexts=config.contexts,

@@ -62,8 +62,8 @@ class Hosting(Protocol):
     def need(self, folder: Path) -> Need:
         """The memory that a load takes."""
 
-    def free_memory(self) -> int:
-        """Free bytes of the device."""
+    def free_memory(self, folder: Path | None = None) -> int:
+        """Free bytes of the device, or of the one that the variant in a folder goes to."""
 
     def preflight(self, folder: Path, config: ModelConfig) -> str:
         """Loads it in a throw-away process first, where that is wanted. Raises PreflightError."""
@@ -111,7 +111,7 @@ def _checks(hosting: Hosting, folder: Path) -> Mapping[str, Callable[[], str]]:
 
 
 def _require_memory(hosting: Hosting, folder: Path, model: ModelService) -> str:
-    return require(hosting.need(folder), hosting.free_memory(), model.memory_taken, model.config.memory_budget)
+    return require(hosting.need(folder), hosting.free_memory(folder), model.memory_taken, model.config.memory_budget)
 
 
 def _try(level: str, step: Callable[[], _T]) -> _T:

@@ -60,7 +60,7 @@ class ModelService:
         self.switch = FaultSwitch()
         self.fault_injection = fault_injection
         self.variants = [
-            Variant(board, config.name, name, EngineThread(f"{config.name}/{name}", loop)) for name in config.variants
+            Variant(board, config.name, name, EngineThread(f"{config.name}/{name}", loop)) for name in config.names
         ]
         self.serving: Variant | None = None
         self._opened = False  # all variants have been tried

@@ -145,8 +145,12 @@ class Record:
 class Regions:
     """The registered regions, and the open ones among them. Methods raise RequestError."""
 
-    def __init__(self, record: Record, device: str) -> None:
-        """`device` is what the models run on: regions are pinned for a GPU, and the CPU has no CUDA regions."""
+    def __init__(self, record: Record, device: str, several: bool = False) -> None:
+        """`device` is what the models run on: regions are pinned for a GPU, and the CPU has no CUDA regions.
+
+        With `several` devices there are none either: a request may arrive at a process that cannot reach its GPU.
+        """
+        self._several = several
         self._record = record
         self._device = device
         self._generation, self._known = record.read()
@@ -189,6 +193,10 @@ class Regions:
         """Opens a region and keeps it under that name."""
         if kind == "cuda" and self._device == "cpu":
             raise invalid("the models run on the CPU (device: cpu), which cannot reach CUDA shared memory")
+        if kind == "cuda" and self._several:
+            raise invalid(
+                "the models run on several devices, each in a process that sees no other; use system shared memory"
+            )
         if len(name.encode()) > _LONGEST_NAME:
             raise invalid(f"a region's name has at most {_LONGEST_NAME} bytes")
         try:

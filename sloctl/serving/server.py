@@ -13,16 +13,17 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import structlog
 import uvicorn
 
 from sloctl.admission.classes import PriorityClasses
-from sloctl.board import Board, Ending, LevelState, Phase
+from sloctl.board import Board, Ending, LevelState, Phase, PlaneStatus
 from sloctl.config.runtime import Runtime
 from sloctl.serving.dataplane import DataPlane
+from sloctl.serving.door import Door
 from sloctl.serving.http import HttpApp
 from sloctl.serving.liveness import Liveness, Verdict
 from sloctl.serving.loader import Hosting, Loader
@@ -53,8 +54,19 @@ def die_with_parent() -> None:
 class Process:
     """Everything that the data plane runs, joined; lives in one event loop."""
 
-    def __init__(self, runtime: Runtime, board: Board, hosting: Hosting, regions_fd: int) -> None:
-        """`regions_fd` is a file without a name that holds the registrations of shared memory."""
+    def __init__(
+        self,
+        runtime: Runtime,
+        board: Board,
+        hosting: Hosting,
+        regions_fd: int,
+        device: str = "cpu",
+        others: Sequence[PlaneStatus] = (),
+    ) -> None:
+        """`regions_fd` is a file without a name that holds the registrations of shared memory.
+
+        `device` is what this process runs on, as it sees it, and `others` are those that accept from the same socket.
+        """
         daemon = runtime.daemon
         loop = asyncio.get_running_loop()
         self._runtime = runtime
@@ -65,7 +77,8 @@ class Process:
             for config in daemon.models
         }
         classes = PriorityClasses.of(daemon.priorities, daemon.default_priority)
-        regions = Regions(Record(regions_fd), daemon.device) if daemon.serving.shares_memory else None
+        self._others = others
+        regions = Regions(Record(regions_fd), device, bool(others)) if daemon.serving.shares_memory else None
         self._plane = DataPlane(board, self._models, classes, regions)
         app = HttpApp(self._plane, daemon.serving.max_body_bytes)
         self._server = _Server(
@@ -95,14 +108,33 @@ class Process:
 
     async def run(self, sock: socket.socket) -> None:
         """Serves until a signal, then drains."""
+        self._door = self._make_door(sock)
+        self._door.open()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         self._keep(self._beat())
         self._keep(self._start())
-        await self._server.serve([sock])
+        await self._server.serve([])
         for model in self._models.values():
             model.close()
+
+    def _make_door(self, sock: socket.socket) -> Door:
+        state, config = self._server.server_state, self._server.config
+        config.load()
+
+        def protocol() -> asyncio.Protocol:
+            made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn's server does
+                config=config, server_state=state, app_state={}
+            )
+            return made
+
+        return Door(sock, protocol, self._status, self._others, lambda: len(state.connections), self._serves)
+
+    def _serves(self) -> bool:
+        """Whether requests are better sent here than to a process that says that it serves."""
+        running = self._plane.phase is Phase.RUNNING and not self._plane.ending
+        return running and all(model.serving is not None for model in self._models.values())
 
     def _keep(self, task: Coroutine[Any, Any, None]) -> None:
         """Runs a task for as long as the process; if it fails the process ends, to be started anew."""
@@ -120,6 +152,7 @@ class Process:
     async def _beat(self) -> None:
         while True:
             self._status.beat(time.monotonic())
+            self._door.offer()
             for model in self._models.values():
                 model.tick()
             self._prober.tick()
@@ -184,6 +217,7 @@ class Process:
         if running:
             log.warning("requests were still running when the drain timeout ended", requests=running)
         self._server.should_exit = True
+        self._door.close()
 
 
 def leave(status: int) -> None:

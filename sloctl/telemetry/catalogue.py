@@ -27,9 +27,21 @@ class Plane(StrEnum):
     CONTROL = "control"
 
 
+class Merge(StrEnum):
+    """How values of several devices become one. Counters, histograms and summaries are always summed."""
+
+    SUM = "sum"
+    MAX = "max"
+    MIN = "min"
+    WORST = "worst"  # of states, the one nearest to refusing all
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric: `name` as exported, `unit` of its values, `labels` in order, `help` for people."""
+    """One metric: `name` as exported, `unit` of its values, `labels` in order, `help` for people.
+
+    `merge` is how a gauge of several devices becomes one.
+    """
 
     name: str
     kind: Kind
@@ -37,6 +49,7 @@ class Metric:
     labels: tuple[str, ...]
     help: str
     plane: Plane = Plane.DATA
+    merge: Merge = Merge.SUM
 
 
 OUTCOMES = (
@@ -71,14 +84,24 @@ CLOCKS_EVENT_REASONS = (
     "hw_power_brake_slowdown",
     "display_clock_setting",
 )
+BREAKER_WORST = ("disabled", "closed", "half_open", "open", "forced_open")  # the worst last
 BATCH_BOUNDS: tuple[float, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 _D, _C = Plane.DATA, Plane.CONTROL
 _MODEL, _VARIANT = ("model",), ("model", "variant")
 
 
-def _m(name: str, kind: Kind, unit: str, labels: tuple[str, ...], text: str, plane: Plane = _D) -> Metric:
-    return Metric(name, kind, unit, labels, text, plane)
+def _m(
+    name: str,
+    kind: Kind,
+    unit: str,
+    labels: tuple[str, ...],
+    text: str,
+    plane: Plane = _D,
+    *,
+    merge: Merge = Merge.SUM,
+) -> Metric:
+    return Metric(name, kind, unit, labels, text, plane, merge)
 
 
 REQUESTS = _m(
@@ -158,6 +181,7 @@ SERVING_VARIANT = _m(
     "1",
     _VARIANT,
     "1 for the variant that serves now, 0 for the others.",
+    merge=Merge.MAX,
 )
 VARIANT_CAPACITY = _m(
     "sloctl_variant_capacity_inferences_per_second",
@@ -172,6 +196,7 @@ VARIANT_ACCURACY = _m(
     "ratio",
     _VARIANT,
     "Accuracy of a variant on the gate's data set, from its manifest (NaN where none was measured).",
+    merge=Merge.MAX,
 )
 VARIANT_MEMORY = _m(
     "sloctl_variant_memory_bytes",
@@ -186,9 +211,15 @@ MEMORY_HEADROOM = _m(
     "bytes",
     _MODEL,
     "Memory that another load of the model could take: free on its device or left of its budget, less a margin.",
+    merge=Merge.MIN,
 )
 BREAKER_STATE = _m(
-    "sloctl_breaker_state", Kind.GAUGE, "1", ("model", "state"), "1 for the state that the breaker is in."
+    "sloctl_breaker_state",
+    Kind.GAUGE,
+    "1",
+    ("model", "state"),
+    "1 for the state that the breaker is in.",
+    merge=Merge.WORST,
 )
 BREAKER_TRANSITIONS = _m(
     "sloctl_breaker_transitions_total",
@@ -203,6 +234,7 @@ HEALTH_LEVEL = _m(
     "1",
     ("model", "variant", "level"),
     "Health of a level: 1 passing, 0.5 missed once or degraded, 0 failing or not reached yet.",
+    merge=Merge.MIN,
 )
 PROBE_SECONDS = _m(
     "sloctl_health_probe_seconds_total",
@@ -218,7 +250,14 @@ LAYER_DURATION = _m(
     ("model", "variant", "layer", "kind"),
     "Sampled time of a layer of a full batch, measured off the hot path; `(other)` is all that have no name here.",
 )
-LAYERS_OTHER = _m("sloctl_layers_other", Kind.GAUGE, "1", _VARIANT, "Layers that are summed under `(other)`.")
+LAYERS_OTHER = _m(
+    "sloctl_layers_other",
+    Kind.GAUGE,
+    "1",
+    _VARIANT,
+    "Layers that are summed under `(other)`.",
+    merge=Merge.MAX,
+)
 PROFILES = _m("sloctl_layer_profiles_total", Kind.COUNTER, "1", _VARIANT, "Layer profiles sampled.")
 
 DATA_METRICS: tuple[Metric, ...] = (
@@ -254,6 +293,14 @@ DATA_METRICS: tuple[Metric, ...] = (
 BUILD_INFO = _m("sloctl_build_info", Kind.GAUGE, "1", ("version",), "Always 1; the version is a label.", _C)
 READY = _m("sloctl_ready", Kind.GAUGE, "1", (), "1 while the health verdict is ready.", _C)
 PLANE_UP = _m("sloctl_plane_up", Kind.GAUGE, "1", ("plane",), "1 while a plane's heartbeat is fresh.", _C)
+DEVICE_UP = _m(
+    "sloctl_device_up",
+    Kind.GAUGE,
+    "1",
+    ("device",),
+    "1 while a device's data plane runs and every model's serving variant stands there on all levels.",
+    _C,
+)
 PLANE_RESTARTS = _m(
     "sloctl_plane_restarts_total",
     Kind.COUNTER,
@@ -413,6 +460,7 @@ CONTROL_METRICS: tuple[Metric, ...] = (
     BUILD_INFO,
     READY,
     PLANE_UP,
+    DEVICE_UP,
     PLANE_RESTARTS,
     PROCESS_MEMORY,
     PROCESS_CPU,

@@ -127,7 +127,7 @@ class FakeHosting:
     def need(self, folder: Path) -> Need:
         return Need(1000, "a fake")
 
-    def free_memory(self) -> int:
+    def free_memory(self, folder=None) -> int:
         return self.free
 
     def preflight(self, folder: Path, config: ModelConfig) -> str:

@@ -24,6 +24,7 @@ def _standing() -> list[Panel]:
             "Planes up",
             "Whether a plane's heartbeat is fresh.",
             Target(q.gauge(c.PLANE_UP, "plane", "min"), "{{plane}}"),
+            Target(q.gauge(c.DEVICE_UP, "device", "min"), "{{device}}"),
             "short",
             **up_or_down,
         ),
