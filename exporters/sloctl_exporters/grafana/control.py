@@ -24,7 +24,6 @@ def _standing() -> list[Panel]:
             "Planes up",
             "Whether a plane's heartbeat is fresh.",
             Target(q.gauge(c.PLANE_UP, "plane", "min"), "{{plane}}"),
-            Target(q.gauge(c.DEVICE_UP, "device", "min"), "{{device}}"),
             "short",
             **up_or_down,
         ),
@@ -67,6 +66,12 @@ def _standing() -> list[Panel]:
             [Target(q.gauge(c.HEALTH_LAST_SUCCESS, "model, level", "max"), "{{model}} {{level}}")],
             "s",
             low=0,
+        ),
+        timeline(
+            "Devices",
+            "Whether each device's data plane runs and every model's serving variant stands there on all levels.",
+            Target(q.gauge(c.DEVICE_UP, "device", "min"), "{{device}}"),
+            [(0, "down", RED), (1, "up", GREEN)],
         ),
         timeline(
             "Breaker",
