@@ -121,10 +121,10 @@ def _wait_ready(found: Daemon) -> None:
 class Connection:
     """One keep-alive connection that sends a prepared request and reads the answer, with as little Python as can be."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timeout: float | None = None) -> None:
         parts = urlsplit(url)
         self.host = parts.netloc
-        self._socket = socket.create_connection((parts.hostname, parts.port))
+        self._socket = socket.create_connection((parts.hostname, parts.port), timeout)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def request(self, path: str, body: bytes, json_length: int | None = None) -> bytes:
