@@ -431,11 +431,10 @@ def said(path: Path, lean: str | None, device: str) -> str:
     command = [sys.executable, "-m", "sloctl.cli.main", "preflight", str(path), "--device", device, "--json", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
-        found = json.loads(done.stdout)
+        (found,) = json.loads(done.stdout)["preflights"]
     except ValueError:
         return f"exit status {done.returncode}: {(done.stderr or done.stdout)[-200:]}".replace("\n", " ")
-    found = found[0] if isinstance(found, list) else found
-    failed = found.get("failed")
+    failed = found["failed"]
     text = f"{failed}: {found['reason']}" if failed else f"passes, {found['seconds']:.1f} s"
     return text.replace(str(path), "PLAN").replace("|", "\\|").replace("\n", " ")[:220]
 
