@@ -38,7 +38,7 @@ class LayerTable:
 
     The first profile decides which layers have a name of their own: the slowest ones, as many as there are slots
     but one. They keep it for as long as the engine is the same, so that their counters never fall; all the others
-    are summed in the last slot, OTHER.
+    are summed in the last slot, OTHER. An engine that lacks one of them is another one, whose table begins anew.
     """
 
     def __init__(self, memory: Memory, place: LayerPlace) -> None:
@@ -48,7 +48,7 @@ class LayerTable:
 
     def record(self, profile: Sequence[LayerSample]) -> int:
         """Adds one profile; returns how many of its layers were summed under OTHER."""
-        if not self._index:
+        if not self._index or not self._index.keys() <= {sample.name for sample in profile}:
             self._begin(profile)
         other, others, rest = self._place.slots - 1, 0, 0.0
         for sample in profile:
@@ -70,7 +70,7 @@ class LayerTable:
         """Finds the names of the process before this one, unless they are another engine's; else chooses."""
         known = {reading.name: at for at, reading in enumerate(readings(self._memory.copy(), self._place))}
         known.pop(OTHER, None)
-        if any(sample.name in known for sample in profile):
+        if known and known.keys() <= {sample.name for sample in profile}:
             self._index = known
             return
         slowest = sorted(profile, key=lambda sample: -sample.seconds)[: self._place.slots - 1]

@@ -64,6 +64,8 @@ class Layers:
 
 
 def _described(layer: LayerReading, earlier: tuple[int, float], drift: VariantDrift) -> dict[str, Any]:
+    if layer.count < earlier[0]:  # those were another engine's
+        earlier = (0, 0.0)
     count, total = layer.count - earlier[0], layer.total - earlier[1]
     found = drift.layers.get(layer.name)
     ratio = found.ratio if found and found.ratio == found.ratio else None

@@ -25,7 +25,9 @@ def parse(text: str) -> dict[str, LayerInfo]:
     if len(text) > _MOST_BYTES:
         raise ValueError(f"the inspector's answer is larger than {_MOST_BYTES} bytes")
     found = json.loads(text)
-    layers = found.get("Layers", []) if isinstance(found, dict) else []
+    layers = found.get("Layers") if isinstance(found, dict) else None
+    if not isinstance(layers, list):
+        return {}
     infos = (_of_entry(entry) for entry in layers)
     return {info.name: info for info in infos if info.name}
 

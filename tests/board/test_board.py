@@ -158,10 +158,13 @@ def test_layers_keep_their_names_whatever_becomes_of_their_times(board):
     assert found[OTHER] == (3, pytest.approx(0.902))
 
 
-def test_another_engines_layers_begin_anew(board):
-    board.layers("m", "fp32").record(_profile(conv=0.004, relu=0.001))
-    board.layers("m", "fp32").record(_profile(gemm=0.002))
-    assert [(layer.name, layer.count) for layer in board.snapshot().layers("m", "fp32")] == [("gemm", 1)]
+@pytest.mark.parametrize("same_process", [True, False])
+def test_another_engines_layers_begin_anew_though_one_is_named_alike(board, same_process):
+    table = board.layers("m", "fp32")
+    table.record(_profile(conv=0.004, fc=0.001))
+    (table if same_process else board.layers("m", "fp32")).record(_profile(gemm=0.002, fc=0.001))
+    found = [(layer.name, layer.count) for layer in board.snapshot().layers("m", "fp32")]
+    assert found == [("gemm", 1), ("fc", 1)]
 
 
 def test_a_layer_has_its_kind_and_as_many_whole_nodes_as_fit(board):

@@ -27,6 +27,20 @@ def test_means_since_a_moment_and_before_it(board: Board):
     assert conv["drifting"]
 
 
+def test_sums_of_another_engine_before_are_left_out(board: Board):
+    layers = Layers(board.topology)
+    table = board.layers("m", "fp32")
+    for _ in range(5):
+        table.record([LayerSample("conv", 0.001), LayerSample("fc", 0.001)])
+    layers.update(0.0, board.snapshot())
+    table.record([LayerSample("gemm", 0.001), LayerSample("fc", 0.002)])
+    layers.update(100.0, board.snapshot())
+    earlier = layers.before(100.0, ago=60.0)
+    _, fc = layers.describe(("m", "fp32"), board.snapshot().layers("m", "fp32"), earlier)
+    assert (fc["samples"], fc["samplesBefore"]) == (1, 0)
+    assert fc["meanSeconds"] == pytest.approx(0.002)
+
+
 def test_before_the_first_sums_everything_is_new(board: Board):
     layers = Layers(board.topology)
     board.layers("m", "fp32").record([LayerSample("conv", 0.001)])

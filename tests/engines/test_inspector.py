@@ -63,6 +63,6 @@ def test_detailed_json_names_the_onnx_nodes_and_the_kind():
 
 def test_names_only_and_nothing_at_all():
     assert parse('{"Layers": ["a + b", ""]}')["a + b"].nodes == ("a", "b")
-    assert parse('{"Layers": []}') == parse("[]") == {}
+    assert parse('{"Layers": []}') == parse('{"Layers": null}') == parse("[]") == {}
     with pytest.raises(ValueError, match="Expecting value"):
         parse("Error: no information")
