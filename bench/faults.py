@@ -36,7 +36,6 @@ from bench.plans import ROOT, Connection, Daemon, binary_body, daemon, import_pl
 PERIOD = 0.1  # seconds between two looks
 PATIENCE = 30.0  # seconds for a fault to show, and again for it to be over
 SETTLE = 2.0
-_RUN = 256  # float32 numbers in a row
 CONFIG = """
 apiVersion: sloctl/v1
 kind: Daemon
@@ -245,17 +244,23 @@ def nan_weights(stage: Stage) -> AbstractContextManager[None]:
 
 
 def with_nan(data: bytes) -> bytes:
-    """A file in which every long run of plain float32 numbers, which is what weights look like, is NaN."""
+    """A file whose longest run of plain float32 numbers, which is what weights look like, is NaN.
+
+    Weights may begin at any byte, so all four alignments are looked at.
+    """
     import numpy as np
 
-    values = np.frombuffer(data[: len(data) // 4 * 4], "<f4").copy()
-    with np.errstate(invalid="ignore"):
-        plain = (np.abs(values) > 1e-12) & (np.abs(values) < 10)
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], plain, [False])).astype(np.int8)))
-    for start, end in zip(edges[::2], edges[1::2], strict=True):
-        if end - start >= _RUN:
-            values[start:end] = np.nan
-    return values.tobytes() + data[values.nbytes :]
+    def longest(offset: int) -> tuple[int, int, int]:
+        values = np.frombuffer(data[offset : offset + (len(data) - offset) // 4 * 4], "<f4")
+        with np.errstate(invalid="ignore"):
+            plain = (np.abs(values) > 1e-12) & (np.abs(values) < 10)
+        edges = np.flatnonzero(np.diff(np.concatenate(([False], plain, [False])).astype(np.int8)))
+        lengths = edges[1::2] - edges[::2]
+        at = int(np.argmax(lengths))
+        return int(lengths[at]), offset + 4 * int(edges[2 * at]), offset + 4 * int(edges[2 * at + 1])
+
+    _, start, end = max(longest(offset) for offset in range(4))
+    return data[:start] + np.float32(np.nan).tobytes() * ((end - start) // 4) + data[end:]
 
 
 @contextmanager

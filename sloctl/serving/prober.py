@@ -24,6 +24,7 @@ from sloctl.serving.variant import Variant
 from sloctl.serving.worker import EngineThread
 
 _PERIOD, _RETRY = 0.5, 0.1  # of the interval: between probes, and from a miss to the next
+_WAITED = 2.0  # times the seconds of one row; longer than that it has waited
 _LONG = 5.0  # times the timeout that a probe may stay away while batches succeed
 _FAILED_BATCHES = 3  # in a row: the load says that the variant is ill
 _MEMORY = 10.0  # intervals for which that counts; without another batch nothing more is known
@@ -169,7 +170,8 @@ class Prober:
 
     def _back(self, probe: _Probe, found: Attempt) -> None:
         started, probe.started = probe.started or self._clock(), None
-        probe.seconds = min(found.seconds, self._config.timeout)
+        # What it cost the device: a probe that waited, behind a load or a hang, cost no more than one that did not.
+        probe.seconds = min(found.seconds, _WAITED * probe.variant.cost.one)
         probe.model.cells.probe_seconds.inc(probe.seconds)
         if found.lost:
             self._lost(found.why)

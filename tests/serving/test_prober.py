@@ -11,7 +11,7 @@ from sloctl.board import Ending, Fault, LevelState
 from sloctl.config.daemon import HealthConfig
 from sloctl.engines.base import DeviceLostError
 from sloctl.serving.liveness import Liveness
-from sloctl.serving.prober import Prober, _Probe
+from sloctl.serving.prober import Attempt, Prober, _Probe
 from sloctl.telemetry import catalogue as c
 
 INTERVAL, TIMEOUT = 4.0, 1.0
@@ -184,6 +184,14 @@ def test_probes_take_no_more_than_their_share_of_time(seconds):
     for probe in probes:
         prober._pace(probe, 100.0)
         assert sum(seconds) <= 0.005 * (probe.due - 100.0) * 1.000001
+
+
+async def test_a_probe_that_was_held_up_puts_off_the_next_one_no_more_than_any_other(probing):
+    (probe,) = [each for each in probing.prober._probes if each.variant.name == "fp32"]
+    probe.started = probing.now
+    probing.now += 6.0
+    probing.prober._back(probe, Attempt("a device", seconds=6.0))
+    assert probe.due <= probing.now + INTERVAL
 
 
 # The verdict on the process
