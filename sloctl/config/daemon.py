@@ -138,6 +138,7 @@ class TelemetryConfig(Model):
 
     otlp_endpoint: str | None = None
     otlp_interval: Annotated[Duration, Field(ge=1)] = 15.0
+    trace_share: Ratio = 0.01  # of requests that bring no traceparent; needs an endpoint
     gpu: GpuTelemetryConfig = GpuTelemetryConfig()
     trace: TraceConfig | None = None
 

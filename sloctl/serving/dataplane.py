@@ -19,6 +19,7 @@ from sloctl.serving.parameters import whole
 from sloctl.serving.pending import Answer, Client, Pending
 from sloctl.serving.registry import Regions
 from sloctl.serving.statistics import model_statistics
+from sloctl.serving.tracing import Trace
 from sloctl.serving.variant import VERSION
 
 log = structlog.get_logger("sloctl.serving")
@@ -60,7 +61,13 @@ class DataPlane:
     # Inference
 
     async def infer(
-        self, model: ModelService, body: bytes, json_length: int | None, started: float, client: Client | None
+        self,
+        model: ModelService,
+        body: bytes,
+        json_length: int | None,
+        started: float,
+        client: Client | None,
+        trace: Trace | None = None,
     ) -> tuple[list[Header], bytes]:
         """Headers and body of the response. `started` is when the request's headers had been parsed.
 
@@ -80,6 +87,8 @@ class DataPlane:
             token = model.admit(now, priority, deadline)
             try:
                 pending = self._pend(model, envelope, tail, priority, deadline, now, token, client)
+                if trace is not None:
+                    trace.enqueued, pending.trace = now, trace
                 variant, outputs = await pending.future
                 response = variant.encoder.encode(envelope.id, outputs, wants)
             finally:
@@ -98,6 +107,8 @@ class DataPlane:
             raise failed("internal", f"internal error: {type(error).__name__}") from error
         finally:
             model.cells.outcomes[priority][outcome].inc()
+            if trace is not None:
+                trace.priority, trace.outcome = priority, outcome
 
     def _pend(
         self,

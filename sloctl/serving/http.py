@@ -14,6 +14,7 @@ from sloctl.serving.errors import RequestError, invalid
 from sloctl.serving.model import ModelService
 from sloctl.serving.pending import Client
 from sloctl.serving.registry import Kind
+from sloctl.serving.tracing import RequestTracer
 from sloctl.serving.variant import VERSION
 
 Message = MutableMapping[str, Any]
@@ -31,8 +32,9 @@ _STOPPED_HALFWAY = RequestError(499, "the client went away", outcome="cancelled"
 class HttpApp:
     """The ASGI application. Bodies above `max_body` bytes are refused before they are read."""
 
-    def __init__(self, plane: DataPlane, max_body: int) -> None:
+    def __init__(self, plane: DataPlane, max_body: int, tracer: RequestTracer | None = None) -> None:
         self._plane = plane
+        self._tracer = tracer
         self._max_body = max_body
         self._infer_paths: dict[str, ModelService] = {}
         for name, model in plane.models.items():
@@ -44,10 +46,13 @@ class HttpApp:
         plane = self._plane
         started = plane.clock()
         model = self._infer_paths.get(scope["path"])
+        trace, reason = None, ""
         try:
             if model is not None and scope["method"] == "POST":
+                if self._tracer is not None:
+                    trace = self._tracer.begin(model.name, scope["headers"], started)
                 json_length, body = await self._read(model, scope["headers"], receive)
-                headers, body = await plane.infer(model, body, json_length, started, _client(receive))
+                headers, body = await plane.infer(model, body, json_length, started, _client(receive), trace)
                 status = 200
             elif (shared := _SHARED.fullmatch(scope["path"])) is not None:
                 status, (headers, body) = 200, _json(await self._shared_memory(scope["method"], shared, receive))
@@ -56,11 +61,13 @@ class HttpApp:
         except RequestError as error:
             if error.outcome == "cancelled":
                 return  # nobody is there to read an answer
-            status, (headers, body) = error.status, _error(error)
+            status, reason, (headers, body) = error.status, error.reason or "", _error(error)
         except Exception:
             log.exception("request failed", path=scope["path"])
             failed = RequestError(500, "internal error", outcome="error", reason="internal")
             status, (headers, body) = 500, _error(failed)
+        if trace is not None and self._tracer is not None:
+            self._tracer.end(trace, scope["path"], status, reason)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

@@ -26,6 +26,7 @@ from sloctl.serving.faults import FaultSwitch
 from sloctl.serving.lane import LEAD, Job, Lane
 from sloctl.serving.pending import Pending
 from sloctl.serving.statistics import ModelCells
+from sloctl.serving.tracing import Run
 from sloctl.serving.variant import Variant
 from sloctl.serving.worker import BatchResult, EngineThread, execute, execute_soon
 
@@ -67,6 +68,7 @@ class ModelService:
         self.inputs = ModelInputs({}, (), config.max_batch, free=False)
         self.everything = Wanted(())
         self.inflight = 0
+        self.tracing = False  # whether some requests have a trace
         self.inline_below = _INLINE
         self.soon_below = _SOON
         self.last_answer = 0.0  # Unix time
@@ -233,6 +235,10 @@ class ModelService:
         variant.last_success = now
         variant.failures = 0
         self._count(rows, variant, result)
+        if self.tracing:
+            for pending in batch:
+                if pending.trace is not None:
+                    pending.trace.run = Run(variant, rows, result.execution, now - result.seconds, now)
         outputs, start = result.execution.outputs, 0
         if len(batch) == 1 and result.bad is None:
             self._succeed(batch[0], variant, outputs)

@@ -7,6 +7,7 @@ from sloctl.engines.base import Inputs, Tensor
 from sloctl.serving.errors import RequestError
 
 if TYPE_CHECKING:
+    from sloctl.serving.tracing import Trace
     from sloctl.serving.variant import Variant
 
 Answer = tuple["Variant", dict[str, Tensor]]
@@ -37,6 +38,7 @@ class Pending:
         "rows",
         "signature",
         "token",
+        "trace",
     )
 
     def __init__(
@@ -62,6 +64,7 @@ class Pending:
         self.future = future
         self.client = client
         self.lent = lent
+        self.trace: Trace | None = None
 
     @property
     def abandoned(self) -> bool:

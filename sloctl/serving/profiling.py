@@ -95,4 +95,5 @@ class Profiler:
         else:
             variant.cells.layers_other.set(variant.cells.layers.record(profile.layers))
             variant.cells.profiles.inc()
+            variant.profile = time.monotonic(), profile.layers
         return profile.seconds

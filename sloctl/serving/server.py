@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Coroutine, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvicorn
@@ -31,7 +31,12 @@ from sloctl.serving.model import ModelService
 from sloctl.serving.prober import Prober
 from sloctl.serving.profiling import Profiler
 from sloctl.serving.registry import Record, Regions
+from sloctl.serving.tracing import RequestTracer
 from sloctl.serving.worker import EngineThread
+from sloctl.telemetry.tracing import provider
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 log = structlog.get_logger("sloctl.serving")
 _BEAT = 0.1
@@ -71,6 +76,7 @@ class Process:
         loop = asyncio.get_running_loop()
         self._runtime = runtime
         self._status = board.data_status
+        self._spans: TracerProvider | None = None
         self._hosting = hosting
         self._models = {
             config.name: ModelService(config, board, loop, daemon.health.timeout, daemon.fault_injection)
@@ -80,7 +86,7 @@ class Process:
         self._others = others
         regions = Regions(Record(regions_fd), device, bool(others)) if daemon.serving.shares_memory else None
         self._plane = DataPlane(board, self._models, classes, regions)
-        app = HttpApp(self._plane, daemon.serving.max_body_bytes)
+        app = HttpApp(self._plane, daemon.serving.max_body_bytes, self._make_tracer())
         self._server = _Server(
             uvicorn.Config(
                 app,
@@ -106,6 +112,15 @@ class Process:
         self._drain_until = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def _make_tracer(self) -> RequestTracer | None:
+        telemetry = self._runtime.daemon.telemetry
+        if not telemetry.otlp_endpoint:
+            return None
+        self._spans = provider(telemetry.otlp_endpoint)
+        for model in self._models.values():
+            model.tracing = True
+        return RequestTracer(self._spans.get_tracer("sloctl"), telemetry.trace_share, self._plane.clock)
+
     async def run(self, sock: socket.socket) -> None:
         """Serves until a signal, then drains."""
         self._door = self._make_door(sock)
@@ -118,6 +133,8 @@ class Process:
         await self._server.serve([])
         for model in self._models.values():
             model.close()
+        if self._spans is not None:
+            self._spans.shutdown()
 
     def _make_door(self, sock: socket.socket) -> Door:
         state, config = self._server.server_state, self._server.config

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sloctl.board import Board
+from sloctl.board import Board, LayerSample
 from sloctl.engines.base import Engine, Inputs, TensorSpec
 from sloctl.serving.cost import Cost
 from sloctl.serving.encode import Encoder
@@ -51,6 +51,7 @@ class Variant:
         "loaded",
         "model",
         "name",
+        "profile",
         "thread",
     )
 
@@ -69,6 +70,7 @@ class Variant:
         self.last_failure = 0.0
         self.failure = ""  # of the last batch that failed
         self.failures = 0  # batches in a row
+        self.profile: tuple[float, Sequence[LayerSample]] | None = None  # the last one, and when it was taken
         self.last_requests: Sequence[Inputs] = ()  # of a late batch, for a profile; memory of our own
         self._copied = -_BETWEEN_COPIES
 

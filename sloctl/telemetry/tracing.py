@@ -1,4 +1,4 @@
-"""Spans of decisions, over OTLP where an endpoint is configured."""
+"""Spans over OTLP, where an endpoint is configured: where they go, and those of decisions."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from sloctl import __version__
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import Tracer
 
@@ -17,26 +18,33 @@ def signal_address(endpoint: str, signal: str) -> str:
     return base if urlsplit(base).path.endswith(suffix) else base + suffix
 
 
+def provider(endpoint: str, exporter: "SpanExporter | None" = None) -> "TracerProvider":
+    """A tracer provider that sends spans in the background, in batches; the process-wide one stays as it is.
+
+    What does not fit its queue while the collector is slow or away is dropped.
+    """
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    exporter = exporter or OTLPSpanExporter(endpoint=signal_address(endpoint, "traces"), timeout=5)
+    made = TracerProvider(resource=Resource.create({"service.name": "sloctl", "service.version": __version__}))
+    made.add_span_processor(BatchSpanProcessor(exporter))
+    return made
+
+
 class DecisionTracer:
     """Records each decision as a span of its own.
 
-    Without an endpoint (or an `exporter`) it does nothing, and OpenTelemetry is not even imported. The tracer
-    provider is its own: the process-wide one stays as it is. Spans go out in the background, in batches.
+    Without an endpoint (or an `exporter`) it does nothing, and OpenTelemetry is not even imported.
     """
 
     def __init__(self, endpoint: str | None = None, exporter: "SpanExporter | None" = None) -> None:
         self._tracer: Tracer | None = None
         if exporter is None and not endpoint:
             return
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.resources import Resource
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
-        exporter = exporter or OTLPSpanExporter(endpoint=signal_address(endpoint or "", "traces"), timeout=5)
-        resource = Resource.create({"service.name": "sloctl", "service.version": __version__})
-        self._provider = TracerProvider(resource=resource)
-        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._provider = provider(endpoint or "", exporter)
         self._tracer = self._provider.get_tracer("sloctl", __version__)
 
     def record(self, decision: Mapping[str, Any]) -> None:
