@@ -15,10 +15,20 @@ def look(uuid: str) -> str:
     """Asks for a GPU by its UUID and says which driver answered. Raises EngineError, and then begins anew."""
 
     def ask(nvml: Any) -> str:
-        nvml.nvmlDeviceGetMemoryInfo(nvml.nvmlDeviceGetHandleByUUID(uuid))
+        nvml.nvmlDeviceGetMemoryInfo(_handle(nvml, uuid))
         return text(nvml.nvmlSystemGetDriverVersion())
 
     return f"driver {_asked(ask)}"
+
+
+def _handle(nvml: Any, uuid: str) -> Any:
+    """A GPU's handle, or that of a MIG instance, whose UUID CUDA tells without saying which of the two it is."""
+    try:
+        return nvml.nvmlDeviceGetHandleByUUID(uuid)
+    except nvml.NVMLError as error:
+        if error.value not in (nvml.NVML_ERROR_NOT_FOUND, nvml.NVML_ERROR_INVALID_ARGUMENT):
+            raise
+        return nvml.nvmlDeviceGetHandleByUUID(uuid.replace("GPU-", "MIG-", 1))
 
 
 def driver_version() -> str | None:

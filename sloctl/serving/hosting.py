@@ -37,13 +37,13 @@ class EngineHosting:
     def _device_of(self, folder: Path) -> str:
         return self._pins.get((folder.parent.name, folder.name), self._device)
 
-    def check_device(self) -> str:
-        """Level 1: the device's name. Raises EngineError."""
-        return loading.check_device(self._device)
+    def check_device(self, folder: Path) -> str:
+        """Level 1: the name of the device that the variant in a folder is on. Raises EngineError."""
+        return loading.check_device(self._device_of(folder))
 
-    def check_monitoring(self) -> str:
+    def check_monitoring(self, folder: Path) -> str:
         """Whether NVML answers for a GPU; nothing to ask on a CPU. Raises EngineError."""
-        return loading.check_monitoring(self._device)
+        return loading.check_monitoring(self._device_of(folder))
 
     @cached_property
     def faults(self) -> DeviceFaults:
@@ -67,9 +67,9 @@ class EngineHosting:
         manifest = read_manifest(folder)
         return Need.of(manifest.memory_bytes, manifest.size)
 
-    def free_memory(self, folder: Path | None = None) -> int:
-        """Free bytes of the device, or of the one that the variant in a folder goes to. Raises EngineError."""
-        return loading.free_memory(self._device if folder is None else self._device_of(folder))
+    def free_memory(self, folder: Path) -> int:
+        """Free bytes of the device that the variant in a folder goes to. Raises EngineError."""
+        return loading.free_memory(self._device_of(folder))
 
     def preflight(self, folder: Path, config: ModelConfig) -> str:
         """Loads it in a throw-away process, unless that is turned off or has passed before. Raises PreflightError."""
@@ -77,7 +77,8 @@ class EngineHosting:
         if self._mode == "never" or (self._mode == "auto" and manifest.runtime != "tensorrt"):
             return "no preflight"
         device = self._device_of(folder)
-        key = (manifest.sha256, loading.check_runtime(manifest), *loading.identity(device))
+        room = (manifest.lean_runtime or "", str(config.max_batch), str(config.contexts))
+        key = (manifest.sha256, loading.check_runtime(manifest), *loading.identity(device), *room)
         if self._mode == "auto" and self._passed.has(key):
             return "passed a preflight before"
         subject = Subject(folder, device, None, config.max_batch, threads=config.threads, contexts=config.contexts)

@@ -43,10 +43,10 @@ class Hosted:
 class Hosting(Protocol):
     """Where engines come from. Checks return what they found; every method raises exceptions for people."""
 
-    def check_device(self) -> str:
+    def check_device(self, folder: Path) -> str:
         """Level 1: the device is there and answers."""
 
-    def check_monitoring(self) -> str:
+    def check_monitoring(self, folder: Path) -> str:
         """Whether the device's management library answers; inference does not need it."""
 
     @property
@@ -62,7 +62,7 @@ class Hosting(Protocol):
     def need(self, folder: Path) -> Need:
         """The memory that a load takes."""
 
-    def free_memory(self, folder: Path | None = None) -> int:
+    def free_memory(self, folder: Path) -> int:
         """Free bytes of the device, or of the one that the variant in a folder goes to."""
 
     def preflight(self, folder: Path, config: ModelConfig) -> str:
@@ -104,7 +104,7 @@ def bring_up(hosting: Hosting, folder: Path, config: ModelConfig, model: ModelSe
 
 def _checks(hosting: Hosting, folder: Path) -> Mapping[str, Callable[[], str]]:
     return {
-        "device": hosting.check_device,
+        "device": lambda: hosting.check_device(folder),
         "runtime": lambda: hosting.check_runtime(folder),
         "model": lambda: hosting.check_model(folder),
     }

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from sloctl.board import Fault, LevelState
@@ -33,15 +34,15 @@ ThreadFactory = Callable[[str], EngineThread]
 
 
 class DeviceChecks(Protocol):
-    """What is asked about the device; both say what they found and raise EngineError."""
+    """What is asked about a variant's device; a folder ends with model and variant. All raise EngineError."""
 
-    def check_device(self) -> str:
+    def check_device(self, folder: Path) -> str:
         """Level 1: the device answers."""
 
-    def check_monitoring(self) -> str:
+    def check_monitoring(self, folder: Path) -> str:
         """Whether its management library answers ("" where there is none); inference does not need it."""
 
-    def free_memory(self) -> int:
+    def free_memory(self, folder: Path) -> int:
         """Free bytes of the device."""
 
 
@@ -58,14 +59,14 @@ class Attempt:
     seconds: float = 0.0
 
 
-def attempt(checks: DeviceChecks, probe: Callable[[], None], faults: Callable[[], Fault]) -> Attempt:
+def attempt(checks: DeviceChecks, folder: Path, probe: Callable[[], None], faults: Callable[[], Fault]) -> Attempt:
     """Makes all checks; never raises."""
     started, found = time.perf_counter(), Attempt()
     level = "device"
     try:
-        found.device = checks.check_device()
-        found.monitoring = _monitoring(checks, faults())
-        found.free = checks.free_memory()
+        found.device = checks.check_device(folder)
+        found.monitoring = _monitoring(checks, folder, faults())
+        found.free = checks.free_memory(folder)
         level = "inference"
         probe()
     except Exception as error:  # whatever a runtime throws is a failed check
@@ -75,11 +76,11 @@ def attempt(checks: DeviceChecks, probe: Callable[[], None], faults: Callable[[]
     return found
 
 
-def _monitoring(checks: DeviceChecks, faults: Fault) -> str:
+def _monitoring(checks: DeviceChecks, folder: Path, faults: Fault) -> str:
     if faults & Fault.NVML:
         return "injected fault: NVML does not answer"
     try:
-        checks.check_monitoring()
+        checks.check_monitoring(folder)
     except Exception as error:
         return str(error)
     return ""
@@ -92,6 +93,7 @@ class _Probe:
     model: ModelService
     variant: Variant
     thread: EngineThread
+    folder: Path
     started: float | None = None
     late: bool = False  # that one has been judged already
     due: float = 0.0
@@ -117,7 +119,7 @@ class Prober:
         self._lost = lost
         self._clock = clock
         self._probes = [
-            _Probe(model, variant, threads(f"probe/{model.name}/{variant.name}"))
+            _Probe(model, variant, threads(f"probe/{model.name}/{variant.name}"), Path(model.name, variant.name))
             for model in models
             for variant in model.variants
         ]
@@ -150,9 +152,8 @@ class Prober:
             return
         probe.started, probe.late = now, False
         switch = probe.model.switch
-        probe.thread.submit(
-            partial(attempt, self._checks, loaded.probe, lambda: switch.faults), partial(self._back, probe)
-        )
+        call = partial(attempt, self._checks, probe.folder, loaded.probe, lambda: switch.faults)
+        probe.thread.submit(call, partial(self._back, probe))
 
     def _wait_for(self, probe: _Probe, started: float, now: float) -> None:
         away, timeout = now - started, self._config.timeout

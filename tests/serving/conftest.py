@@ -108,12 +108,12 @@ class FakeHosting:
     broken: dict[tuple[str, str], str] = field(default_factory=dict)
     asked: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def check_device(self) -> str:
+    def check_device(self, folder: Path) -> str:
         return self._check("", "device")
 
     faults = HostFaults()
 
-    def check_monitoring(self) -> str:
+    def check_monitoring(self, folder: Path) -> str:
         return self._check("", "monitoring")
 
     def check_runtime(self, folder: Path) -> str:
@@ -127,7 +127,7 @@ class FakeHosting:
     def need(self, folder: Path) -> Need:
         return Need(1000, "a fake")
 
-    def free_memory(self, folder=None) -> int:
+    def free_memory(self, folder: Path) -> int:
         return self.free
 
     def preflight(self, folder: Path, config: ModelConfig) -> str:

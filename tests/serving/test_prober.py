@@ -1,6 +1,7 @@
 """Probes and the verdict on the process, with time and threads in the test's hands."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -178,7 +179,7 @@ async def test_lost_monitoring_is_told_and_does_not_end_readiness(bench, probing
 @given(seconds=st.lists(st.floats(1e-4, 0.5), min_size=1, max_size=6))
 def test_probes_take_no_more_than_their_share_of_time(seconds):
     passing = SimpleNamespace(health=SimpleNamespace(states={"inference": PASSING}))
-    probes = [_Probe(None, passing, None, seconds=each) for each in seconds]
+    probes = [_Probe(None, passing, None, Path(), seconds=each) for each in seconds]
     prober = Prober([], HealthConfig.model_validate({"interval": 0.5}), None, None, None)
     prober._probes = probes
     for probe in probes:
