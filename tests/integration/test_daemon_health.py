@@ -1,9 +1,12 @@
 """Health from outside, under injected faults: who is told what, who gets a new process, and how all come back."""
 
 import json
+import os
+import shutil
+import signal
 
 import pytest
-from running_daemon import request, until
+from running_daemon import IDLE_POLICY, MODEL, request, until
 
 pytestmark = pytest.mark.integration
 
@@ -61,3 +64,35 @@ def test_lost_monitoring_is_told_and_everything_goes_on(served):
     assert request(served.serving, "GET", "/v2/health/ready")[0] == 200
     _fault(served)
     until(lambda: _levels(served, "exact")["device"]["state"] == "passing", 10, "it is back")
+
+
+def _variant(served):
+    return served.infer()[1]["sloctl-variant"]
+
+
+def test_a_damaged_variant_is_left_with_a_reason_and_returned_to_once_it_is_mended(daemon, repository, tmp_path):
+    own = tmp_path / "own"
+    shutil.copytree(repository, own)
+    policy = IDLE_POLICY.replace("  rules: []", "  cooldown: 200ms\n  rules: []")
+    served = daemon(repository=str(own), policy=policy, health=HEALTH)
+    model = own / "tiny" / "exact" / "model.onnx"
+    whole = model.read_bytes()
+    model.write_bytes(whole[: len(whole) // 2])
+    os.kill(served.pid("data"), signal.SIGKILL)
+    until(lambda: served.infer()[0] == 200 and _variant(served) == "rough", 15, "the other variant serves")
+    until(lambda: "truncated" in _levels(served, "exact")["model"]["message"], 5, "health says why")
+    found = until(lambda: served.get("/api/v1/decisions")[1]["decisions"], 5, "a decision is kept")
+    assert (found[0]["rule"], found[0]["before"], found[0]["after"]) == ("health", "exact", "rough")
+    model.write_bytes(whole)
+    until(lambda: _variant(served) == "exact", 15, "the mended variant serves again")
+    assert _levels(served, "exact")["inference"]["state"] == "passing"
+
+
+def test_a_model_that_exceeds_its_memory_budget_is_refused_with_the_arithmetic(daemon):
+    served = daemon(wait=False, models=[{**MODEL, "memoryBudget": "64MiB"}], health=HEALTH)
+    until(lambda: _levels(served, "exact")["context"]["state"] == "failing", 15, "it is refused")
+    message = _levels(served, "exact")["context"]["message"]
+    assert "budget 64 MiB" in message
+    assert "margin" in message
+    status, _, body = served.infer()
+    assert (status, json.loads(body)["reason"]) == (503, "no_variant")
