@@ -5,6 +5,9 @@ missing=()
 need() { command -v "$1" >/dev/null || missing+=("$2"); }
 need prometheus prometheus
 need promtool prometheus
+need prometheus-alertmanager prometheus-alertmanager
+need amtool prometheus-alertmanager
+need victoria-metrics victoria-metrics
 need wrk wrk
 [ ${#missing[@]} -eq 0 ] && exit 0
 mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
