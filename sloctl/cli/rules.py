@@ -19,6 +19,7 @@ def rules(
     compat: Annotated[
         Compat | None, typer.Option(help="Names, labels and expressions of another tool, for its dashboards.")
     ] = None,
+    runbooks: Annotated[str, typer.Option(help="Address of the folder of the alerts' pages.")] = "docs/runbooks",
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="File to write; standard output without it.")
     ] = None,
@@ -46,7 +47,7 @@ def rules(
     except ValueError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
-    text = dumped(foreign) if foreign else to_yaml(bundle.objectives, bundle.windows)
+    text = dumped(foreign) if foreign else to_yaml(bundle.objectives, bundle.windows, runbooks)
     if output is None:
         typer.echo(text, nl=False)
         return

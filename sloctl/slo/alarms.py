@@ -1,6 +1,6 @@
 """The alerts of an objective: its own, or those of the table, fitted to its period and slices."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from sloctl.slo.objective import Objective
@@ -20,6 +20,14 @@ def _all(objective: Objective, table: Sequence[AlertWindow]) -> tuple[Alarm, ...
     step = objective.slices.seconds if objective.slices else SHORTEST
     kept = [pair for pair in table if objective.tiers.get(pair.severity, True)]
     return tuple(pair.alarm() for pair in for_period(kept, objective.period_seconds, step))
+
+
+def grouped(objective: Objective, alarms: Iterable[Alarm]) -> list[tuple[Alarm, ...]]:
+    """The alarms that are one alert together: those of a severity, or each alert policy of an objective by itself."""
+    groups: dict[str, list[Alarm]] = {}
+    for alarm in alarms:
+        groups.setdefault(alarm.severity if objective.alarms is None else alarm.name, []).append(alarm)
+    return [tuple(group) for group in groups.values()]
 
 
 def unfirable(objective: Objective, table: Sequence[AlertWindow]) -> str:

@@ -6,13 +6,16 @@ not, without NaN where there was no traffic, and 8,640 points instead of all sam
 `sloctl_slo` and `sloctl_service`:
 
     sloctl:slo_good:increase5m, sloctl:slo_events:increase5m   counts, every five minutes (1m of gauges)
-    sloctl:slo_good:increase, sloctl:slo_events:increase       by `sloctl_window`
     sloctl:slo_error:ratio, sloctl:slo_burn_rate:ratio         by `sloctl_window`
     sloctl:slo_objective:ratio, sloctl:slo_error_budget_remaining:ratio
 
 Of an SLO over time slices each slice is an event, recorded at its end in sloctl:slo_good:slices and
 sloctl:slo_events:slices. The budget of a calendar period is the daemon's alone: a range in PromQL cannot begin at
 a civil time.
+
+Alerts are one rule a severity, its pairs of windows joined by `or`, so that a page stays one alert while another
+pair takes over; and one that tells that nothing can be counted. With the SRE workbook's windows that makes at most 17
+rules an SLO (one more with slices beyond an hour over a year).
 
 The rules sum over all instances that Prometheus scrapes, so for a fleet they give the fleet's budget.
 """
@@ -24,13 +27,14 @@ from typing import Any
 import yaml
 
 from sloctl.config.base import format_duration
-from sloctl.slo.alarms import alarms_of, lengths_of
+from sloctl.slo.alarms import alarms_of, grouped, lengths_of
 from sloctl.slo.objective import Objective, Slices, Tier
 from sloctl.slo.promql import events, is_sampled, quote
 from sloctl.slo.slices import SLACK
 from sloctl.slo.windows import RAW_UP_TO, RECORDED, Alarm, AlertWindow
 
-ALERT = "SloctlErrorBudgetBurn"
+ALERT, NO_DATA = "SloctlErrorBudgetBurn", "SloctlSloNoData"
+RUNBOOKS = "docs/runbooks"  # where the pages of alerts are, if nobody says otherwise
 _STEP, _SAMPLED_STEP = RECORDED, 60.0  # of recorded increases, and of recorded samples of gauges
 _RAW_UP_TO, _SAMPLED_UP_TO = RAW_UP_TO, 300.0  # longest range read from the series itself; a sample a second is dear
 _SLOWEST = 30.0  # seconds between evaluations
@@ -38,8 +42,13 @@ _SLOWEST = 30.0  # seconds between evaluations
 Rule = dict[str, Any]
 
 
-def rule_groups(objectives: Sequence[Objective], windows: Sequence[AlertWindow]) -> dict[str, Any]:
-    """A rule file as plain data: for each SLO a group of what it counts (if needed), and one of ratios and alerts."""
+def rule_groups(
+    objectives: Sequence[Objective], windows: Sequence[AlertWindow], runbooks: str = RUNBOOKS
+) -> dict[str, Any]:
+    """A rule file as plain data: for each SLO a group of what it counts (if needed), and one of ratios and alerts.
+
+    `runbooks` is the address of the folder of the alerts' pages.
+    """
     groups = []
     for objective in objectives:
         alarms = alarms_of(objective, windows)
@@ -48,11 +57,11 @@ def rule_groups(objectives: Sequence[Objective], windows: Sequence[AlertWindow])
             groups.append(_increases(objective))
         if objective.slices:
             groups.append(_slices(objective, objective.slices))
-        groups.append(_ratios(objective, alarms))
+        groups.append(_ratios(objective, alarms, runbooks))
     return {"groups": groups}
 
 
-def to_yaml(objectives: Sequence[Objective], windows: Sequence[AlertWindow]) -> str:
+def to_yaml(objectives: Sequence[Objective], windows: Sequence[AlertWindow], runbooks: str = RUNBOOKS) -> str:
     """The rule file as text, the same for the same input."""
     lengths = [w for o in objectives for w in lengths_of(o, alarms_of(o, windows))]
     # A range needs two samples to show an increase at all; with four, one may be lost.
@@ -61,7 +70,7 @@ def to_yaml(objectives: Sequence[Objective], windows: Sequence[AlertWindow]) -> 
         "# Written by `sloctl rules`; change the SLO files and write it anew.\n"
         f"# The shortest window wants a scrape interval of at most {scrape}.\n"
     )
-    return f"{head}{dumped(rule_groups(objectives, windows))}"
+    return f"{head}{dumped(rule_groups(objectives, windows, runbooks))}"
 
 
 def dumped(groups: Rule) -> str:
@@ -95,46 +104,40 @@ def _increases(objective: Objective) -> Rule:
 def _slices(objective: Objective, slices: Slices) -> Rule:
     """Each slice as an event, recorded at its end."""
     good, total = _events(objective, slices.seconds)
-    g, e = (f"sloctl:slo_slice_{what}:increase{{sloctl_slo={quote(objective.name)}}}" for what in ("good", "events"))
-    judged = f"{g} / ({e} > 0)"
+    judged = f"({good}) / ({total} > 0)"
     if slices.target is not None:
         judged = f"({judged} > bool {slices.target - SLACK:.12g})"
     return {
         "name": f"sloctl-slo-slices-{objective.name}",
         "interval": format_duration(slices.seconds),
         "rules": [
-            _record("slo_slice_good:increase", good, objective),
-            _record("slo_slice_events:increase", total, objective),
-            _record("slo_good:slices", f"{judged} or 0 * {e}", objective),
-            _record("slo_events:slices", f"{e} > bool 0", objective),  # without events a slice is no event
+            _record("slo_good:slices", f"{judged} or 0 * {total}", objective),
+            _record("slo_events:slices", f"{total} > bool 0", objective),  # without events a slice is no event
         ],
     }
 
 
-def _ratios(objective: Objective, alarms: Sequence[Alarm]) -> Rule:
+def _ratios(objective: Objective, alarms: Sequence[Alarm], runbooks: str) -> Rule:
     lengths = lengths_of(objective, alarms)
     rules = [_record("slo_objective:ratio", f"vector({objective.target:.12g})", objective)]
-    for window in lengths:
-        rules += _window(objective, window)
+    rules += [_error(objective, window) for window in lengths]
+    every = f"sloctl:slo_error:ratio{{sloctl_slo={quote(objective.name)}}}"
+    rules.append(_record("slo_burn_rate:ratio", f"{every} / {objective.budget:.12g}", objective))
     if objective.calendar is None:
         spent = _series("slo_burn_rate:ratio", objective, objective.period_seconds)
-        rules.append(_record("slo_error_budget_remaining:ratio", f"1 - {spent}", objective))
-    rules += [_alert(objective, alarm) for alarm in alarms]
+        remaining = f"1 - max without (sloctl_window) ({spent})"
+        rules.append(_record("slo_error_budget_remaining:ratio", remaining, objective))
+    rules += [_alert(objective, same, runbooks) for same in grouped(objective, alarms)]
+    if alarms:
+        rules.append(_no_data(objective, lengths[0], runbooks))
     interval = min(_SLOWEST, max(1.0, lengths[0] // 2)) if lengths else _SLOWEST
     return {"name": f"sloctl-slo-{objective.name}", "interval": format_duration(interval), "rules": rules}
 
 
-def _window(objective: Objective, window: float) -> list[Rule]:
+def _error(objective: Objective, window: float) -> Rule:
     good, total = _counts(objective, window)
-    g, e = (_series(f"slo_{what}:increase", objective, window) for what in ("good", "events"))
-    error = _series("slo_error:ratio", objective, window)
-    return [
-        _record("slo_good:increase", good, objective, window),
-        _record("slo_events:increase", total, objective, window),
-        # Without events the ratio is 0, as it is in process, and not 0/0.
-        _record("slo_error:ratio", f"({e} - {g}) / ({e} > 0) or 0 * {e}", objective, window),
-        _record("slo_burn_rate:ratio", f"{error} / {objective.budget:.12g}", objective, window),
-    ]
+    # Without events the ratio is 0, as it is in process, and not 0/0; no window holds less than this of an event.
+    return _record("slo_error:ratio", f"({total} - ({good})) / clamp_min({total}, 1e-9)", objective, window)
 
 
 def _counts(objective: Objective, window: float) -> tuple[str, str]:
@@ -155,30 +158,72 @@ def _summed(objective: Objective, recorded: str, window: float) -> tuple[str, st
     return good, total
 
 
-def _alert(objective: Objective, alarm: Alarm) -> Rule:
-    factor, exceeds = f"{alarm.factor:.12g}", ">=" if alarm.at_least else ">"
-    long, short = (_series("slo_burn_rate:ratio", objective, window) for window in (alarm.long, alarm.short))
-    expression = f"{long} {exceeds} {factor}"
-    if alarm.short != alarm.long:
-        expression += f" and ignoring (sloctl_window) {short} {exceeds} {factor}"
-    if alarm.minimum:
-        expression += f" and {_series('slo_events:increase', objective, alarm.long)} >= {alarm.minimum}"
-    tier = objective.tiers.get(alarm.severity) or Tier()
-    ours = {"sloctl_slo": objective.name, "sloctl_pair": alarm.name}
-    labels = {"severity": alarm.severity} | dict(tier.labels) | ours
+def _alert(objective: Objective, alarms: Sequence[Alarm], runbooks: str) -> Rule:
+    """One alert of the pairs of a severity; its value is the burn rate over the long window of the first that fires."""
+    first = alarms[0]
+    tier = objective.tiers.get(first.severity) or Tier()
     return {
         "alert": tier.name or ALERT,
-        "expr": expression,
-        **({"for": format_duration(alarm.after)} if alarm.after else {}),
-        "labels": labels | ({"sloctl_notify": ",".join(alarm.notify)} if alarm.notify else {}),
+        "expr": " or ".join(_exceeded(objective, alarm) for alarm in alarms),
+        **({"for": format_duration(first.after)} if first.after else {}),
+        "labels": alert_labels(objective, first),
         "annotations": _annotations(objective.annotations)
         | {
             "summary": f"SLO {objective.name} burns its error budget too fast",
-            "burn_rate": f'{{{{ printf "%.1f" $value }}}} over {format_duration(alarm.long)} and still going on; '
-            f"the limit is {factor}",
+            "description": f"The budget burns {', or '.join(map(_limit, alarms))} as fast as it may.",
+            "burn_rate": '{{ printf "%.1f" $value }}',
+            **_budget_left(objective, first.short),
+            "runbook_url": f"{runbooks}/{ALERT}.md",
         }
         | dict(tier.annotations),
     }
+
+
+def _limit(alarm: Alarm) -> str:
+    windows = " and ".join(dict.fromkeys(format_duration(window) for window in (alarm.long, alarm.short)))
+    return f"over {windows} {'at least' if alarm.at_least else 'more than'} {alarm.factor:.12g} times"
+
+
+def _budget_left(objective: Objective, present: float) -> dict[str, str]:
+    """What is left, and how long it lasts at the burn rate over the window `present`. Nothing of calendar periods."""
+    if objective.calendar is not None:
+        return {}
+    left = f"sloctl:slo_error_budget_remaining:ratio{{sloctl_slo={quote(objective.name)}}}"
+    burn = _series("slo_burn_rate:ratio", objective, present)
+    seconds = f"clamp_min({left}, 0) * {objective.period_seconds:.12g} / ignoring (sloctl_window) ({burn} > 0)"
+    return {
+        "budget_remaining": _first(left, "humanizePercentage"),
+        "time_to_exhaustion": _first(seconds, "humanizeDuration"),
+    }
+
+
+def _first(expression: str, shown: str) -> str:
+    return f"{{{{ with query `{expression}` }}}}{{{{ . | first | value | {shown} }}}}{{{{ end }}}}"
+
+
+def _no_data(objective: Objective, shortest: float, runbooks: str) -> Rule:
+    recorded = _series("slo_error:ratio", objective, shortest)
+    return {
+        "alert": NO_DATA,
+        "expr": f"max without (sloctl_window) (absent({recorded}))",
+        "for": format_duration(shortest),
+        "labels": _labels(objective) | {"severity": "ticket", "sloctl_tier": "ticket"},
+        "annotations": {
+            "summary": f"SLO {objective.name} has no data",
+            "description": "Its series are gone, so its budget and its other alerts say nothing.",
+            "runbook_url": f"{runbooks}/{NO_DATA}.md",
+        },
+    }
+
+
+def _exceeded(objective: Objective, alarm: Alarm) -> str:
+    factor, exceeds = f"{alarm.factor:.12g}", ">=" if alarm.at_least else ">"
+    both = dict.fromkeys((alarm.long, alarm.short))
+    series = (_series("slo_burn_rate:ratio", objective, window) for window in both)
+    parts = [f"max without (sloctl_window) ({burn}) {exceeds} {factor}" for burn in series]
+    if alarm.minimum:
+        parts.append(f"on () {_counts(objective, alarm.long)[1]} >= {alarm.minimum}")
+    return " and ".join(parts)
 
 
 def _record(name: str, expr: str, objective: Objective, window: float | None = None) -> Rule:
@@ -193,11 +238,21 @@ def _series(name: str, objective: Objective, window: float) -> str:
     return f"sloctl:{name}{{{labels}}}"
 
 
+def alert_labels(objective: Objective, alarm: Alarm) -> dict[str, str]:
+    """The labels of an alert but its name; the same in Prometheus and from the daemon, so that they are one alert."""
+    tier = objective.tiers.get(alarm.severity) or Tier()
+    ours = {"sloctl_tier": alarm.severity}
+    if objective.alarms is not None:
+        ours["sloctl_policy"] = alarm.name
+    notify = {"sloctl_notify": ",".join(alarm.notify)} if alarm.notify else {}
+    return _labels(objective) | {"severity": alarm.severity} | dict(tier.labels) | ours | notify
+
+
 def _labels(objective: Objective) -> dict[str, str]:
     # The SLO's own labels come along, and may not take the place of ours.
     own = {_label_name(name): value for name, value in objective.labels.items()}
     ours = {"sloctl_slo": objective.name, "sloctl_service": objective.service}
-    reserved = {"severity", "sloctl_pair", "sloctl_window", "sloctl_notify", *ours}
+    reserved = {"severity", "sloctl_tier", "sloctl_policy", "sloctl_window", "sloctl_notify", *ours}
     return ours | {name: value for name, value in own.items() if name not in reserved}
 
 

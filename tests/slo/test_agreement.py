@@ -6,6 +6,7 @@ give the same ratios, burn rates, budgets and alerts, to 1e-9.
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sloctl.config.base import format_duration
+from sloctl.slo.alarms import alarms_of, grouped
 from sloctl.slo.evaluate import Evaluator
 from sloctl.slo.objective import Indicator, Objective, Ratio, Selector, Slices, Threshold
 from sloctl.slo.prometheus import ALERT, to_yaml
@@ -68,11 +70,13 @@ def test_both_engines_say_the_same(
     minutes = [pair for length, pair in stretches for _ in range(length)]
     minutes += [(1, 0)] * (-len(minutes) % 5)  # both look at whole five minutes
     evaluator = Evaluator([slo], workbook)
-    expected = _expected(evaluator, slo, minutes)
+    expected = _expected(evaluator, slo, workbook, minutes)
     _promtool(to_yaml([slo], workbook), minutes, expected, slices.seconds if slices else 300)
 
 
-def _expected(evaluator: Evaluator, slo: Objective, minutes: list[tuple[int, int]]) -> list[tuple[int, str]]:
+def _expected(
+    evaluator: Evaluator, slo: Objective, table: Sequence[AlertWindow], minutes: list[tuple[int, int]]
+) -> list[tuple[int, str]]:
     """Expressions that must be 1, with their minute, by what the engine in process says."""
     inverse = isinstance(slo.indicator, Threshold) and slo.indicator.op == "gt"
     oks, errors = (list(accumulate(side)) for side in zip(*minutes, strict=True))
@@ -82,11 +86,11 @@ def _expected(evaluator: Evaluator, slo: Objective, minutes: list[tuple[int, int
     for minute, (ok, error) in enumerate(zip(oks, errors, strict=True), start=1):
         evaluator.advance(minute * 60, np.array([error if inverse else ok]), np.array([ok + error]))
         if minute in looks:
-            expected += [(minute, expression) for expression in _at(evaluator, slo, minute * 60)]
+            expected += [(minute, expression) for expression in _at(evaluator, slo, table, minute * 60)]
     return expected
 
 
-def _at(evaluator: Evaluator, slo: Objective, now: int) -> list[str]:
+def _at(evaluator: Evaluator, slo: Objective, table: Sequence[AlertWindow], now: int) -> list[str]:
     step = slo.slices.seconds if slo.slices else 60
     # What is read from raw series needs data over the whole range, as samples do to be the same.
     comparable = {
@@ -101,13 +105,23 @@ def _at(evaluator: Evaluator, slo: Objective, now: int) -> list[str]:
         found.append(_near(f"sloctl:slo_burn_rate:ratio{labels}", evaluator.burn_rate("slo", window)))
     found.append(_near("sloctl:slo_error_budget_remaining:ratio", evaluator.budget_remaining("slo")))
     found.append(_near("sloctl:slo_objective:ratio", slo.target))
-    for alert in evaluator.alerts():
-        windows = {format_duration(w): w for w in comparable}
-        used = [window for window in windows.values() if evaluator.burn_rate("slo", window) == alert.burn_long]
-        close = min(abs(alert.burn_long - alert.factor), abs(alert.burn_short - alert.factor)) < 1e-6
-        if used and not close and comparable == set(evaluator.window_lengths("slo")):
-            firing = f'count(ALERTS{{alertname="{ALERT}", sloctl_pair="{alert.window}"}}) or vector(0)'
-            found.append(f"({firing}) == bool {int(alert.firing)}")
+    if comparable == set(evaluator.window_lengths("slo")):
+        found += _alerting(evaluator, slo, table)
+    return found
+
+
+def _alerting(evaluator: Evaluator, slo: Objective, table: Sequence[AlertWindow]) -> list[str]:
+    """One expression an alert: whether any of its pairs of windows fires."""
+    pairs = {pair.window: pair for pair in evaluator.alerts()}
+    margins = [min(abs(p.burn_long - p.factor), abs(p.burn_short - p.factor)) for p in pairs.values()]
+    if any(margin < 1e-6 for margin in margins):
+        return []
+    found = []
+    for together in grouped(slo, alarms_of(slo, table)):
+        firing = any(pairs[alarm.name].firing for alarm in together)
+        own = "" if slo.alarms is None else f', sloctl_policy="{together[0].name}"'
+        alerts = f'ALERTS{{alertname="{ALERT}", sloctl_tier="{together[0].severity}"{own}}}'
+        found.append(f"(count({alerts}) or vector(0)) == bool {int(firing)}")
     return found
 
 

@@ -18,7 +18,7 @@ from sloctl.slo.prometheus import rule_groups, to_yaml
 from sloctl.slo.promql import events, matchers
 from sloctl.slo.windows import Alarm, AlertWindow
 
-DAY = 86400.0
+HOUR, DAY = 3600.0, 86400.0
 REQUESTS, DURATION = "sloctl_requests_total", "sloctl_request_duration_seconds"
 BOTH = Selector(REQUESTS, {"model": ("digits",), "outcome": ("ok", "error")})
 BAD = Ratio(BOTH, bad=Selector(REQUESTS, {"model": ("digits",), "outcome": ("error",)}))
@@ -92,6 +92,19 @@ def test_no_raw_range_is_longer_than_an_hour(workbook: tuple[AlertWindow, ...]) 
 def test_a_period_within_an_hour_needs_no_recorded_increases(demo: tuple[AlertWindow, ...]) -> None:
     names = [group["name"] for group in rule_groups([objective(period=3600)], demo)["groups"]]
     assert names == ["sloctl-slo-avail"]
+
+
+@pytest.mark.parametrize("slices", [None, Slices(60, 0.95), Slices(300), Slices(7200, 0.99)], ids=str)
+@pytest.mark.parametrize("indicator", [GOOD, BAD, FAST, QUEUE])
+@pytest.mark.parametrize("period", [HOUR, DAY, 30 * DAY, 366 * DAY])
+def test_an_slo_takes_at_most_17_rules(
+    workbook: tuple[AlertWindow, ...], indicator: Any, slices: Slices | None, period: float
+) -> None:
+    groups = rule_groups([objective(indicator, period=period, slices=slices)], workbook)["groups"]
+    most = 17 + (
+        period > 30 * DAY and slices == Slices(7200, 0.99)
+    )  # no two windows fall together, and all is recorded
+    assert sum(len(group["rules"]) for group in groups) <= most
 
 
 def test_the_text_is_the_same_every_time_and_has_no_anchors(workbook: tuple[AlertWindow, ...]) -> None:
@@ -285,22 +298,26 @@ def test_prometheus_and_the_engine_in_process_agree_on_time_slices(
 @needs_promtool
 def test_an_alert_policy_of_its_own_holds_for_a_while_and_names_whom_it_is_for(tmp_path: Path) -> None:
     alarm = Alarm("own", "sev1", 10, 300, 300, after=120, at_least=True, notify=("on-call",))
-    labels = {"sloctl_slo": "avail", "sloctl_service": "digits", "sloctl_window": "5m", "sloctl_pair": "own"}
+    labels = {"sloctl_slo": "avail", "sloctl_service": "digits", "sloctl_tier": "sev1", "sloctl_policy": "own"}
     alert = {
         "exp_labels": labels | {"severity": "sev1", "sloctl_notify": "on-call"},
         "exp_annotations": {
             "summary": "SLO avail burns its error budget too fast",
-            "burn_rate": "100.0 over 5m and still going on; the limit is 10",
+            "description": "The budget burns over 5m at least 10 times as fast as it may.",
+            "burn_rate": "100.0",
+            "budget_remaining": "-1425%",
+            "time_to_exhaustion": "0s",
+            "runbook_url": "docs/runbooks/SloctlErrorBudgetBurn.md",
         },
     }
     unit_test(
         tmp_path,
-        to_yaml([objective(alarms=(alarm,))], ()),
+        to_yaml([objective(period=3600, alarms=(alarm,))], ()),
         step="1m",
-        input_series=[requests("ok", "0+10x10 100+0x20"), requests("error", "0+0x10 0+10x20")],
+        input_series=[requests("ok", "0+10x70 700+0x20"), requests("error", "0+0x70 0+10x20")],
         alert_rule_test=[
-            {"eval_time": "12m", "alertname": "SloctlErrorBudgetBurn", "exp_alerts": []},
-            {"eval_time": "20m", "alertname": "SloctlErrorBudgetBurn", "exp_alerts": [alert]},
+            {"eval_time": "72m", "alertname": "SloctlErrorBudgetBurn", "exp_alerts": []},
+            {"eval_time": "80m", "alertname": "SloctlErrorBudgetBurn", "exp_alerts": [alert]},
         ],
     )
 
@@ -345,27 +362,55 @@ def test_a_total_outage_pages_with_its_labels_and_a_calm_service_does_not(
         "exp_labels": {
             "sloctl_slo": "fast",
             "sloctl_service": "digits",
-            "sloctl_window": "1h",
-            "sloctl_pair": "page-fast",
+            "sloctl_tier": "page",
             "severity": "page",
         },
         "exp_annotations": {
             "summary": "SLO fast burns its error budget too fast",
-            "burn_rate": "18.3 over 1h and still going on; the limit is 14.4",
+            "description": "The budget burns over 1h and 5m more than 14.4 times as fast as it may.",
+            "burn_rate": "25.0",
+            "budget_remaining": "65.4%",
+            "time_to_exhaustion": "4h 42m 31s",
+            "runbook_url": "docs/runbooks/SloctlErrorBudgetBurn.md",
         },
     }
     unit_test(
         tmp_path,
         rules,
-        step="1m",
         input_series=[
-            {"series": bucket, "values": "0+100x60 6000+0x20"},
-            {"series": count, "values": "0+100x90"},
+            {"series": bucket, "values": "0+100x4320 432000+0x20"},
+            {"series": count, "values": "0+100x4400"},
         ],
         alert_rule_test=[
-            {"eval_time": "60m", "alertname": "SloctlErrorBudgetBurn", "exp_alerts": []},
-            {"eval_time": "71m", "alertname": "SloctlErrorBudgetBurn", "exp_alerts": [alert]},
+            {"eval_time": "4320m", "alertname": "SloctlErrorBudgetBurn", "exp_alerts": []},
+            {"eval_time": "4335m", "alertname": "SloctlErrorBudgetBurn", "exp_alerts": [alert]},
         ],
+    )
+
+
+@pytest.mark.integration
+@needs_promtool
+def test_a_page_stays_one_alert_while_one_pair_of_windows_takes_over_from_another(
+    tmp_path: Path, workbook: tuple[AlertWindow, ...]
+) -> None:
+    count = 'count(ALERTS{alertname="SloctlErrorBudgetBurn", sloctl_tier="page"})'
+    unit_test(
+        tmp_path,
+        to_yaml([objective()], workbook),
+        input_series=[requests("ok", "0+100x60 6000+0x200"), requests("error", "0+0x60 0+100x200")],
+        is_true=[(minute, f"{count} == bool 1") for minute in (75, 120, 200)],  # both pairs of a page burn by now
+    )
+
+
+@pytest.mark.integration
+@needs_promtool
+def test_series_that_are_gone_are_told_and_silence_is_not(tmp_path: Path, workbook: tuple[AlertWindow, ...]) -> None:
+    alerts = 'ALERTS{alertname="SloctlSloNoData", alertstate="firing", sloctl_slo="avail", severity="ticket"}'
+    unit_test(
+        tmp_path,
+        to_yaml([objective()], workbook),
+        input_series=[requests("ok", "0+9x60 540x60 _x60"), requests("error", "0x120 _x60")],
+        is_true=[(115, f"absent({alerts})"), (140, alerts)],
     )
 
 
@@ -383,6 +428,5 @@ def test_a_gauge_is_good_while_every_series_keeps_the_threshold_and_nan_is_no_sa
         is_true=[
             (29, near(error_ratio("5m"), 0)),
             (35, near(error_ratio("5m"), 1)),
-            (35, "abs(sloctl:slo_events:increase{sloctl_window='5m'} - 300) <= bool 1"),
         ],
     )

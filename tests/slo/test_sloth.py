@@ -176,8 +176,10 @@ def test_the_exact_alerts_keep_names_and_labels_of_the_file() -> None:
     bundle = load_bundle([SAMPLE])
     groups = yaml.load(to_yaml(bundle.objectives, bundle.windows), yaml.CSafeLoader)["groups"]
     alerts = [rule for group in groups for rule in group["rules"] if "alert" in rule]
-    assert [alert["labels"]["sloctl_pair"] for alert in alerts] == ["page-fast", "page-slow"]
-    assert {alert["alert"] for alert in alerts} == {"ShopHighErrorRate"}
+    assert [(alert["alert"], alert["labels"]["sloctl_tier"]) for alert in alerts] == [
+        ("ShopHighErrorRate", "page"),
+        ("SloctlSloNoData", "ticket"),
+    ]
     assert alerts[0]["labels"]["severity"] == "pageteam"
     assert alerts[0]["annotations"]["summary"] == "{{ $labels.sloth_slo }} of the shop fails"
 
