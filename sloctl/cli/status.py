@@ -36,12 +36,22 @@ def _show(answer: dict[str, Any]) -> None:
     console.print(f"sloctl {answer['version']}: {verdict}\nplanes: {planes}")
     console.print(_models(answer["models"]))
     console.print(_slos(answer["slos"]))
+    for alert in answer["alerts"]:
+        console.print(_alert(alert))
     for record in answer["decisions"][:5]:
         console.print(f"{record['at']}  {record['action']}: {record['before']} → {record['after']}  {record['reason']}")
     for record in answer["overrides"]:
         console.print(
             f"override {record['id']}: {record['model']} {record['kind']} = {record['value']} until {record['expires']}"
         )
+
+
+def _alert(alert: dict[str, Any]) -> str:
+    from rich.markup import escape
+
+    labels, colour = alert["labels"], "red" if alert["state"] == "firing" else "yellow"
+    head = f"{alert['activeAt']}  [{colour}]{alert['state']}[/] {escape(labels['alertname'])} ({labels['severity']})"
+    return f"{head}: {escape(alert['annotations'].get('summary', ''))}"
 
 
 def _models(models: list[dict[str, Any]]) -> "Table":

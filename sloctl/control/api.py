@@ -42,6 +42,7 @@ class Api:
             Route("/health/live", self.live, methods=get),
             Route("/health/ready", self.ready, methods=get),
             Route("/api/v1/status", self.status, methods=get),
+            Route("/api/v1/alerts", self.alerts, methods=get),
             Route("/api/v1/decisions", self.decisions, methods=get),
             Route("/api/v1/decisions/{number:int}", self.decision, methods=get),
             Route("/api/v1/layers/{model}", self.layers, methods=get),
@@ -80,6 +81,10 @@ class Api:
     async def status(self, _: Request) -> Response:
         """The whole, for `sloctl status` and the demo."""
         return JSONResponse(await run_in_threadpool(self._controller.status))
+
+    async def alerts(self, _: Request) -> Response:
+        """The daemon's own alerts that are pending or firing, in the shape of Prometheus' API."""
+        return JSONResponse(await run_in_threadpool(self._controller.alerts))
 
     async def decisions(self, request: Request) -> Response:
         """The latest decisions with their facts, newest first."""

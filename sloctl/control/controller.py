@@ -16,6 +16,7 @@ from sloctl.config.problems import ConfigError
 from sloctl.config.project import load_bundle_texts, reload_bundle
 from sloctl.config.runtime import Runtime
 from sloctl.control import report
+from sloctl.control.alerts import Alerts, described
 from sloctl.control.deciding import Decider
 from sloctl.control.facts import LiveFacts
 from sloctl.control.health import Health
@@ -85,6 +86,7 @@ class Controller:
         self._judge = Judge(bundle.objectives, bundle.windows, self._board, self._gauges)
         self._judge.begin(self._senses.recent.newest, now, saved.get("judge"))
         self._judge.evaluator.restore([row for row in self.store.history() if row[0] in self._judge.resumed])
+        self._alerts = Alerts(bundle.objectives, bundle.windows, saved.get("alerts", ()))
         vocabulary = Vocabulary.of(bundle.objectives, topology)
         if self._recorder is not None:
             self._recorder.describe(vocabulary)
@@ -104,6 +106,7 @@ class Controller:
             self._board.control_status.beat(now)
             snapshot = self._senses.look(now)
             self._judge.tick(now, self._timeline.at(now), snapshot)
+            self._alert(self._timeline.at(now))
             overrides = self._overrides()
             for model in self.runtime.daemon.models:
                 facts = LiveFacts(model, self._senses, self._judge.evaluator, now, self._wall())
@@ -117,6 +120,11 @@ class Controller:
             self._ticks[0] += 1
             self._ticks[1] += self._clock() - now
 
+    def _alert(self, axis: float) -> None:
+        for changed in self._alerts.tick(axis, self._judge):
+            self._saved_at = float("-inf")  # this tick ends with a save: a crash forgets no alert
+            log.info("alert", state=changed.state, value=round(changed.value, 3), **changed.labels)
+
     def save(self) -> None:
         """Writes history and progress in one transaction."""
         with self._lock:
@@ -129,6 +137,7 @@ class Controller:
             "axis": self._timeline.at(self._clock()),
             "judge": self._judge.saved(),
             "policies": self._decider.memory(),
+            "alerts": self._alerts.saved(),
             "decided": [[list(key), count] for key, count in self._decided.items()],
         }
 
@@ -169,6 +178,18 @@ class Controller:
         with self._lock:
             return report.families(self._sources())
 
+    def alerts(self) -> dict[str, Any]:
+        """The daemon's own alerts that are pending or firing, as Prometheus' `/api/v1/alerts` has them."""
+        with self._lock:
+            return {"status": "success", "data": {"alerts": self._described_alerts()}}
+
+    def _described_alerts(self) -> list[dict[str, Any]]:
+        return described(self._alerts.shown(), self._skew())
+
+    def _skew(self) -> float:
+        """Seconds by which Unix time is ahead of the timeline: 0 unless a clock was set; whole, to be steady."""
+        return float(round(self._wall() - self._timeline.at(self._clock())))
+
     def _sources(self) -> report.Sources:
         now = self._clock()
         facts = {
@@ -181,6 +202,8 @@ class Controller:
             health=self._senses.look_at_health(now),
             evaluator=self._judge.evaluator,
             facts=facts,
+            alerts=self._described_alerts(),
+            alert_families=self._alerts.families(),
             rules=self._decider.active_rules(),
             decided=self._decided,
             decisions=self.decisions(20, None, facts=False),

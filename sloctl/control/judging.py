@@ -36,6 +36,7 @@ class Judge:
         self._names = [objective.name for objective in objectives]
         self._definitions = [objective.definition for objective in objectives]
         self._seen: tuple[Counts, Counts] | None = None
+        self.no_data: frozenset[str] = frozenset()  # SLOs whose events cannot be counted now
         self.resumed: set[str] = set()  # SLOs whose history goes on; one that counts something else begins anew
         size = len(objectives)
         self._counted = (np.zeros(size, np.int64), np.zeros(size, np.int64))

@@ -1,5 +1,6 @@
 """What the control plane shows: status and health in JSON, and its own metric families."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +14,8 @@ from sloctl.control.facts import LiveFacts
 from sloctl.control.health import Health
 from sloctl.control.layers import drift_samples
 from sloctl.control.sensing import Senses
-from sloctl.slo.evaluate import Evaluator
+from sloctl.slo.evaluate import Alert, Evaluator
+from sloctl.slo.objective import Objective
 from sloctl.telemetry import catalogue as c
 from sloctl.telemetry.families import Family, SummaryValue, Value
 
@@ -29,6 +31,8 @@ class Sources:
     health: Health
     evaluator: Evaluator
     facts: Mapping[str, LiveFacts]
+    alerts: Sequence[dict[str, Any]]
+    alert_families: Sequence[Family]
     rules: Sequence[tuple[str, str, bool]]
     decided: Mapping[tuple[str, str, str], int]
     decisions: Sequence[dict[str, Any]]
@@ -61,7 +65,8 @@ def status(s: Sources) -> dict[str, Any]:
         "troubles": s.health.troubles(),
         "planes": _planes(s),
         "models": [_model(s, name, facts) for name, facts in s.facts.items()],
-        "slos": [_slo(s, index) for index in range(len(s.evaluator.objectives))],
+        "slos": _slos(s),
+        "alerts": list(s.alerts),
         "decisions": list(s.decisions),
         "overrides": list(s.overrides),
     }
@@ -147,8 +152,14 @@ def _model(s: Sources, name: str, facts: LiveFacts) -> dict[str, Any]:
     }
 
 
-def _slo(s: Sources, index: int) -> dict[str, Any]:
-    objective = s.evaluator.objectives[index]
+def _slos(s: Sources) -> list[dict[str, Any]]:
+    alerts: dict[str, list[Alert]] = defaultdict(list)
+    for alert in s.evaluator.alerts():
+        alerts[alert.slo].append(alert)
+    return [_slo(s, objective, alerts[objective.name]) for objective in s.evaluator.objectives]
+
+
+def _slo(s: Sources, objective: Objective, alerts: Sequence[Alert]) -> dict[str, Any]:
     name = objective.name
     windows = s.evaluator.window_lengths(name)
     return {
@@ -160,11 +171,7 @@ def _slo(s: Sources, index: int) -> dict[str, Any]:
         "budgetRemaining": s.evaluator.budget_remaining(name),
         "burnRates": {format_duration(w): s.evaluator.burn_rate(name, w) for w in windows},
         "errorRatios": {format_duration(w): s.evaluator.error_ratio(name, w) for w in windows},
-        "alerts": [
-            {"severity": alert.severity, "window": alert.window, "firing": alert.firing}
-            for alert in s.evaluator.alerts()
-            if alert.slo == name
-        ],
+        "alerts": [{"severity": alert.severity, "window": alert.window, "firing": alert.firing} for alert in alerts],
     }
 
 
@@ -218,6 +225,7 @@ def families(s: Sources) -> list[Family]:
         *_process_families(s.senses),
         *_model_families(s),
         *_slo_families(s),
+        *s.alert_families,
         *_policy_families(s),
         Family(c.CONFIG_RELOADS, [((result,), float(count)) for result, count in s.reloads.items()]),
         Family(c.CONFIG_LAST_RELOAD_OK, [((), float(s.reload_ok))]),
@@ -304,8 +312,18 @@ def _model_families(s: Sources) -> list[Family]:
     ]
 
 
+_SLO_METRICS = (
+    c.SLO_OBJECTIVE,
+    c.SLO_GOOD,
+    c.SLO_EVENTS,
+    c.SLO_ERROR_RATIO,
+    c.SLO_BURN_RATE,
+    c.SLO_BUDGET_REMAINING,
+)
+
+
 def _slo_families(s: Sources) -> list[Family]:
-    found = {m.name: Family(m) for m in c.CONTROL_METRICS if m.name.startswith("sloctl_slo_")}
+    found = {m.name: Family(m) for m in _SLO_METRICS}
 
     def add(metric: c.Metric, labels: tuple[str, ...], value: float) -> None:
         found[metric.name].samples.append((labels, value))
@@ -321,12 +339,6 @@ def _slo_families(s: Sources) -> list[Family]:
             label = format_duration(window)
             add(c.SLO_ERROR_RATIO, (name, label), s.evaluator.error_ratio(name, window))
             add(c.SLO_BURN_RATE, (name, label), s.evaluator.burn_rate(name, window))
-    firing: dict[tuple[str, str], bool] = {}
-    for alert in s.evaluator.alerts():
-        key = (alert.slo, alert.severity)
-        firing[key] = firing.get(key, False) or alert.firing
-    for key, fires in firing.items():
-        add(c.SLO_ALERT, key, float(fires))
     return list(found.values())
 
 

@@ -11,12 +11,13 @@ An alert fires while the burn rates over its long and its short window are both 
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sloctl.slo.alarms import alarms_of, lengths_of
+from sloctl.slo.alarms import alarms_of, grouped, lengths_of
 from sloctl.slo.history import History, Row
 from sloctl.slo.objective import Objective
 from sloctl.slo.periods import PERIOD, Periods
@@ -25,6 +26,7 @@ from sloctl.slo.slices import SLICE, Slicer
 from sloctl.slo.windows import Alarm, AlertWindow
 
 Ratios = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 
 class Alert(NamedTuple):
@@ -39,6 +41,17 @@ class Alert(NamedTuple):
     factor: float
 
 
+class Exceeded(NamedTuple):
+    """What is one alert together (see `grouped`) of one SLO, by its column, and the burn rate that is too high.
+
+    That is the one over the long window of the first of its `alarms` that is exceeded.
+    """
+
+    column: int
+    alarms: tuple[Alarm, ...]
+    burn: float
+
+
 @dataclass(frozen=True, slots=True)
 class _View:
     """One window of all SLOs, each array `[SLOs]`."""
@@ -51,10 +64,16 @@ class _View:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """SLOs with the same alerts, by column."""
+    """SLOs with the same alerts, by column; `alerts` are the alarms that are one alert together."""
 
-    columns: tuple[int, ...]
-    alarms: tuple[Alarm, ...]
+    columns: NDArray[np.intp]
+    alerts: tuple[tuple[Alarm, ...], ...]
+    units: Counts
+
+    @property
+    def alarms(self) -> Iterator[Alarm]:
+        """All of them."""
+        return chain.from_iterable(self.alerts)
 
 
 def longest_window(objectives: Iterable[Objective], windows: Sequence[AlertWindow]) -> float:
@@ -75,10 +94,13 @@ class Evaluator:
         if len(set(names)) != len(names):
             raise ValueError("two SLOs have the same name")
         self._alarms = [alarms_of(objective, windows) for objective in objectives]
-        columns: dict[tuple[Alarm, ...], list[int]] = {}
+        columns: dict[tuple[tuple[Alarm, ...], ...], list[int]] = {}
         for column, alarms in enumerate(self._alarms):
-            columns.setdefault(alarms, []).append(column)
-        self._groups = [_Group(tuple(held), alarms) for alarms, held in columns.items()]
+            columns.setdefault(tuple(grouped(objectives[column], alarms)), []).append(column)
+        self._groups = [
+            _Group(np.array(held), alerts, np.array([objectives[i].unit for i in held]))
+            for alerts, held in columns.items()
+        ]
         self.longest = longest_window(objectives, windows)
         self._budgets = np.array([objective.budget for objective in objectives])
         self._history = History(names, self.longest)
@@ -101,21 +123,28 @@ class Evaluator:
         for group in self._groups:
             for alarm in group.alarms:
                 if alarm.after:
-                    for column, _, _, exceeded in self._states(group, alarm):
-                        key = (column, alarm.name)
-                        if exceeded:
-                            self._since.setdefault(key, now)
-                        else:
-                            self._since.pop(key, None)
+                    exceeded = self._exceeded(group, alarm)
+                    for column in group.columns[~exceeded].tolist():
+                        self._since.pop((column, alarm.name), None)
+                    for column in group.columns[exceeded].tolist():
+                        self._since.setdefault((column, alarm.name), now)
 
-    def _states(self, group: _Group, alarm: Alarm) -> Iterator[tuple[int, float, float, bool]]:
-        """Column, both burn rates, and whether both exceed the factor, for each SLO of a group."""
-        columns, view = list(group.columns), self._view(alarm.long)
-        short = self._view(alarm.short).burn[columns].tolist()
-        long, total = view.burn[columns].tolist(), view.total[columns].tolist()
-        for i, slow, quick, events in zip(columns, long, short, total, strict=True):
-            enough = events >= alarm.minimum * self.objectives[i].unit
-            yield i, slow, quick, enough and alarm.exceeded(slow) and alarm.exceeded(quick)
+    def _exceeded(self, group: _Group, alarm: Alarm) -> Flags:
+        """Whether both burn rates exceed the factor, for each SLO of a group."""
+        view = self._view(alarm.long)
+        long, short = view.burn[group.columns], self._view(alarm.short).burn[group.columns]
+        both = (np.greater_equal if alarm.at_least else np.greater)(np.minimum(long, short), alarm.factor)
+        return both & (view.total[group.columns] >= alarm.minimum * group.units) if alarm.minimum else both
+
+    def exceeding(self) -> Iterator[Exceeded]:
+        """What is exceeded at this moment, however long it must be so before it fires."""
+        for group in self._groups:
+            for alarms in group.alerts:
+                flags = [self._exceeded(group, alarm) for alarm in alarms]
+                for i in np.flatnonzero(np.logical_or.reduce(flags)).tolist():
+                    alarm = next(alarm for alarm, flag in zip(alarms, flags, strict=True) if flag[i])
+                    column = int(group.columns[i])
+                    yield Exceeded(column, alarms, float(self._view(alarm.long).burn[column]))
 
     def window_lengths(self, name: str) -> tuple[float, ...]:
         """The windows of an SLO worth showing, in seconds, ascending: those of its alerts, and its period."""
@@ -180,11 +209,11 @@ class Evaluator:
         names, now = self._history.names, self._history.now
         for group in self._groups:
             for alarm in group.alarms:
-                for i, long, short, exceeded in self._states(group, alarm):
+                burns = (self._view(window).burn[group.columns].tolist() for window in (alarm.long, alarm.short))
+                exceeded = self._exceeded(group, alarm).tolist()
+                for i, long, short, flag in zip(group.columns.tolist(), *burns, exceeded, strict=True):
                     held = not alarm.after or now - self._since.get((i, alarm.name), now) >= alarm.after
-                    found.append(
-                        Alert(names[i], alarm.severity, alarm.name, long, short, exceeded and held, alarm.factor)
-                    )
+                    found.append(Alert(names[i], alarm.severity, alarm.name, long, short, flag and held, alarm.factor))
         return found
 
     def unsaved(self) -> tuple[list[Row], dict[int, int]]:

@@ -170,13 +170,18 @@ def _alert(objective: Objective, alarms: Sequence[Alarm], runbooks: str) -> Rule
         "annotations": _annotations(objective.annotations)
         | {
             "summary": f"SLO {objective.name} burns its error budget too fast",
-            "description": f"The budget burns {', or '.join(map(_limit, alarms))} as fast as it may.",
+            "description": description(alarms),
             "burn_rate": '{{ printf "%.1f" $value }}',
             **_budget_left(objective, first.short),
             "runbook_url": f"{runbooks}/{ALERT}.md",
         }
         | dict(tier.annotations),
     }
+
+
+def description(alarms: Sequence[Alarm]) -> str:
+    """What is wrong while the alert of these pairs of windows fires."""
+    return f"The budget burns {', or '.join(map(_limit, alarms))} as fast as it may."
 
 
 def _limit(alarm: Alarm) -> str:
@@ -207,7 +212,7 @@ def _no_data(objective: Objective, shortest: float, runbooks: str) -> Rule:
         "alert": NO_DATA,
         "expr": f"max without (sloctl_window) (absent({recorded}))",
         "for": format_duration(shortest),
-        "labels": _labels(objective) | {"severity": "ticket", "sloctl_tier": "ticket"},
+        "labels": slo_labels(objective) | {"severity": "ticket", "sloctl_tier": "ticket"},
         "annotations": {
             "summary": f"SLO {objective.name} has no data",
             "description": "Its series are gone, so its budget and its other alerts say nothing.",
@@ -227,7 +232,7 @@ def _exceeded(objective: Objective, alarm: Alarm) -> str:
 
 
 def _record(name: str, expr: str, objective: Objective, window: float | None = None) -> Rule:
-    labels = _labels(objective)
+    labels = slo_labels(objective)
     if window is not None:
         labels["sloctl_window"] = format_duration(window)
     return {"record": f"sloctl:{name}", "expr": expr, "labels": labels}
@@ -245,12 +250,13 @@ def alert_labels(objective: Objective, alarm: Alarm) -> dict[str, str]:
     if objective.alarms is not None:
         ours["sloctl_policy"] = alarm.name
     notify = {"sloctl_notify": ",".join(alarm.notify)} if alarm.notify else {}
-    return _labels(objective) | {"severity": alarm.severity} | dict(tier.labels) | ours | notify
+    return slo_labels(objective) | {"severity": alarm.severity} | dict(tier.labels) | ours | notify
 
 
-def _labels(objective: Objective) -> dict[str, str]:
+def slo_labels(objective: Objective) -> dict[str, str]:
+    """The labels of whatever is about an SLO."""
     # The SLO's own labels come along, and may not take the place of ours.
-    own = {_label_name(name): value for name, value in objective.labels.items()}
+    own = {label_name(name): value for name, value in objective.labels.items()}
     ours = {"sloctl_slo": objective.name, "sloctl_service": objective.service}
     reserved = {"severity", "sloctl_tier", "sloctl_policy", "sloctl_window", "sloctl_notify", *ours}
     return ours | {name: value for name, value in own.items() if name not in reserved}
@@ -258,9 +264,10 @@ def _labels(objective: Objective) -> dict[str, str]:
 
 def _annotations(annotations: Mapping[str, str]) -> dict[str, str]:
     # Annotations are templates to Prometheus and plain text to OpenSLO.
-    return {_label_name(name): text.replace("{{", '{{ "{{" }}') for name, text in annotations.items()}
+    return {label_name(name): text.replace("{{", '{{ "{{" }}') for name, text in annotations.items()}
 
 
-def _label_name(name: str) -> str:
+def label_name(name: str) -> str:
+    """A name as Prometheus takes it for a label."""
     clean = re.sub(r"[^A-Za-z0-9_]", "_", name)
     return f"_{clean}" if clean[:1].isdigit() else clean

@@ -409,6 +409,14 @@ SLO_ALERT = _m(
     "1 while the in-process burn-rate alert fires.",
     _C,
 )
+ALERTS = _m(
+    "sloctl_alerts",
+    Kind.GAUGE,
+    "1",
+    ("alertname", "severity", "state"),
+    "The daemon's own alerts that are pending or firing.",
+    _C,
+)
 RULE_ACTIVE = _m("sloctl_policy_rule_active", Kind.GAUGE, "1", ("policy", "rule"), "1 while a rule holds.", _C)
 DECISIONS = _m(
     "sloctl_decisions_total",
@@ -479,6 +487,7 @@ CONTROL_METRICS: tuple[Metric, ...] = (
     SLO_BURN_RATE,
     SLO_BUDGET_REMAINING,
     SLO_ALERT,
+    ALERTS,
     RULE_ACTIVE,
     DECISIONS,
     OVERRIDES_ACTIVE,

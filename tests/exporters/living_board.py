@@ -21,6 +21,8 @@ _DOMAINS = {
     "slo": ("latency",),
     "window": ("5m", "1h"),
     "severity": ("page", "ticket"),
+    "alertname": ("SloctlErrorBudgetBurn",),
+    "state": ("pending", "firing"),
     "policy": ("digits",),
     "rule": ("fast-burn",),
     "action": ("precision.down",),

@@ -62,6 +62,17 @@ def _slo() -> Row:
                 height=4,
             ),
             Panel(
+                "Alerts",
+                "The daemon's own alerts that are pending or firing, by name.",
+                [
+                    Target(
+                        q.gauge(c.ALERTS, "alertname, severity, state", "sum"), "{{alertname}} {{severity}} {{state}}"
+                    )
+                ],
+                "short",
+                low=0,
+            ),
+            Panel(
                 "Burn rate by window",
                 "Error ratio over the error budget; at 1 the budget lasts exactly the period.",
                 [Target(q.gauge(c.SLO_BURN_RATE, "slo, window", "max"), "{{slo}} {{window}}")],

@@ -1,0 +1,83 @@
+"""The daemon's own alerts: their states over ticks, restarts and reloads, and how they are shown."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sloctl.control.judging import Judge
+from sloctl.slo.alerting import AlertStates, Instance, State
+from sloctl.slo.objective import Objective
+from sloctl.slo.prometheus import NO_DATA, RUNBOOKS
+from sloctl.slo.tiers import active_alerts, alert_names, tiers_of
+from sloctl.slo.windows import AlertWindow
+from sloctl.telemetry import catalogue as c
+from sloctl.telemetry.families import Family
+
+_SHOWN = (State.PENDING, State.FIRING)
+
+
+class Alerts:
+    """Alerts over SLOs. Times are those of the evaluator's axis (see Timeline), which no step of a clock touches."""
+
+    def __init__(
+        self,
+        objectives: Sequence[Objective],
+        windows: Sequence[AlertWindow],
+        saved: Iterable[Mapping[str, Any]] = (),
+        runbooks: str = RUNBOOKS,
+    ) -> None:
+        self._windows = windows
+        self._runbooks = runbooks
+        self._names = sorted(set(alert_names(objectives, windows)))
+        self._tiers = [(objective.name, tier) for objective in objectives for tier in tiers_of(objective, windows)]
+        self._states = AlertStates()
+        self._states.restore(saved)
+
+    def tick(self, axis: float, judge: Judge) -> list[Instance]:
+        """Takes what the judge has found; returns the alerts that have begun to fire or were resolved."""
+        active = active_alerts(judge.evaluator, self._windows, self._runbooks, judge.no_data)
+        return self._states.step(axis, active, judge.no_data)
+
+    def saved(self) -> list[dict[str, Any]]:
+        """What a new one takes up again."""
+        return self._states.saved()
+
+    def shown(self) -> list[Instance]:
+        """Those that are pending or firing, the longest active first."""
+        live = [instance for instance in self._states.instances() if instance.state in _SHOWN]
+        return sorted(live, key=lambda instance: instance.active_at)
+
+    def families(self) -> list[Family]:
+        """How many there are by name, severity and state, and which tier of which SLO fires."""
+        live = self.shown()
+        counts = Counter((each.labels["alertname"], each.labels["severity"], each.state) for each in live)
+        firing = {
+            (each.labels.get("sloctl_slo"), each.labels.get("sloctl_tier"))
+            for each in live
+            if each.state is State.FIRING and each.labels["alertname"] != NO_DATA
+        }
+        alerts, tiers = Family(c.ALERTS), Family(c.SLO_ALERT)
+        for name in self._names:
+            alerts.samples += [((*name, state), float(counts[*name, state])) for state in _SHOWN]
+        tiers.samples += [(tier, float(tier in firing)) for tier in self._tiers]
+        return [alerts, tiers]
+
+
+def described(instances: Iterable[Instance], skew: float) -> list[dict[str, Any]]:
+    """Alerts as Prometheus' `/api/v1/alerts` has them; `skew` is what to add to their times for Unix time."""
+    return [
+        {
+            "labels": dict(each.labels),
+            "annotations": dict(each.annotations),
+            "state": each.state,
+            "activeAt": rfc3339(each.active_at + skew),
+            "value": f"{each.value:e}",
+        }
+        for each in instances
+    ]
+
+
+def rfc3339(wall: float) -> str:
+    """Unix seconds as Prometheus and Alertmanager write them."""
+    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
