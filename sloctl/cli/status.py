@@ -38,6 +38,10 @@ def _show(answer: dict[str, Any]) -> None:
     console.print(_slos(answer["slos"]))
     for alert in answer["alerts"]:
         console.print(_alert(alert))
+    for alert in answer["receivedAlerts"]:
+        labels = " ".join(f"{name}={value}" for name, value in alert["labels"].items() if name != "alertname")
+        told = f"received {alert['name']}, firing since {alert['startsAt']}  {labels}"
+        console.print(told, markup=False, highlight=False)
     for record in answer["decisions"][:5]:
         console.print(f"{record['at']}  {record['action']}: {record['before']} → {record['after']}  {record['reason']}")
     for record in answer["overrides"]:

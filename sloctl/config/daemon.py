@@ -35,6 +35,13 @@ class ServingConfig(Model):
         return is_loopback(self.host) if self.shared_memory is None else self.shared_memory
 
 
+class WebhookConfig(Model):
+    """What an Alertmanager's webhook may bring. `timeToLive` wants to be longer than its `repeat_interval`."""
+
+    time_to_live: Annotated[Duration, Field(ge=1)] = 300.0  # of an alert that is not told of again
+    max_alerts: Annotated[int, Field(gt=0, le=100_000)] = 1000  # that fire at a time
+
+
 class ControlConfig(Model):
     """The control plane's endpoint and its ticks."""
 
@@ -43,6 +50,7 @@ class ControlConfig(Model):
     tick: Annotated[Duration, Field(ge=0.05, le=5)] = 0.25
     token_file: str | None = None  # guards the API's writes; without it only loopback may bind
     enabled: bool = True  # false: measure and export, but decide nothing
+    webhook: WebhookConfig = WebhookConfig()
 
 
 class HealthConfig(Model):

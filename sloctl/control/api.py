@@ -22,6 +22,7 @@ from sloctl.control.controller import Controller, RequestError
 from sloctl_exporters.prometheus import render
 
 _MOST_BODY = 64 * 1024
+_MOST_NOTIFICATION = 2 * 1024 * 1024  # a thousand alerts of two kilobytes
 _MOST_ROWS = 1000
 
 
@@ -49,6 +50,7 @@ class Api:
             Route("/api/v1/overrides", self.overrides, methods=get),
             Route("/api/v1/overrides", self.add_override, methods=write),
             Route("/api/v1/overrides/{number:int}", self.drop_override, methods=["DELETE"]),
+            Route("/api/v1/alerts", self.take_alerts, methods=write),
             Route("/api/v1/faults", self.faults, methods=write),
             Route("/api/v1/reload", self.reload, methods=write),
         ]
@@ -122,6 +124,12 @@ class Api:
         await run_in_threadpool(self._controller.drop_override, request.path_params["number"])
         return Response(status_code=204)
 
+    async def take_alerts(self, request: Request) -> Response:
+        """Takes an Alertmanager's webhook. It retries after 5xx and no answer, so what is refused for good is 4xx."""
+        self._authorise(request)
+        body = await _json(request, _MOST_NOTIFICATION)
+        return JSONResponse(await run_in_threadpool(self._controller.notify, body))
+
     async def faults(self, request: Request) -> Response:
         """Injects engine faults, where the configuration allows it."""
         return await self._write(request, self._controller.set_faults)
@@ -132,11 +140,8 @@ class Api:
 
     async def _write(self, request: Request, act: Callable[[dict[str, Any]], Any], status: int = 200) -> Response:
         self._authorise(request)
-        # A form on a web page cannot send this type without asking first.
-        if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
-            raise HTTPException(415, "expected content-type application/json")
         try:
-            body = json.loads(await _bounded(request) or b"{}")
+            body = json.loads(await _json(request, _MOST_BODY) or b"{}")
         except (ValueError, RecursionError):
             raise HTTPException(400, "expected a JSON object") from None
         if not isinstance(body, dict):
@@ -156,12 +161,16 @@ def read_token(path: Path | None) -> str | None:
     return path.read_text().strip() if path else None
 
 
-async def _bounded(request: Request) -> bytes:
+async def _json(request: Request, most: int) -> bytes:
+    """The body of a request that says it is JSON, of at most so many bytes."""
+    # A form on a web page cannot send this type without asking first.
+    if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
+        raise HTTPException(415, "expected content-type application/json")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > _MOST_BODY:
-            raise HTTPException(413, f"the body is larger than {_MOST_BODY} bytes")
+        if len(body) > most:
+            raise HTTPException(413, f"the body is larger than {most} bytes")
     return bytes(body)
 
 

@@ -21,9 +21,11 @@ from sloctl.control.deciding import Decider
 from sloctl.control.facts import LiveFacts
 from sloctl.control.health import Health
 from sloctl.control.judging import Judge, Timeline
+from sloctl.control.received import ReceivedAlerts
 from sloctl.control.recording import Recorder
 from sloctl.control.sensing import Senses
 from sloctl.control.store import Store
+from sloctl.control.webhook import WebhookError, decode
 from sloctl.policy.document import PLANNER, PolicyDocument
 from sloctl.policy.engine import Decision, Override
 from sloctl.policy.facts import Vocabulary
@@ -76,6 +78,9 @@ class Controller:
         self._reload_ok = True
         self._saved_at = float("-inf")
         senses.look(self._started)
+        webhook = runtime.daemon.control.webhook
+        self._received = ReceivedAlerts(webhook.time_to_live, webhook.max_alerts, store.received())
+        self._notifications = Counter(accepted=0, refused=0)
         self._take(bundle, saved)
 
     def _take(self, bundle: Bundle, saved: Mapping[str, Any]) -> None:
@@ -107,9 +112,9 @@ class Controller:
             snapshot = self._senses.look(now)
             self._judge.tick(now, self._timeline.at(now), snapshot)
             self._alert(self._timeline.at(now))
+            self._expire_received()
             overrides = self._overrides()
-            for model in self.runtime.daemon.models:
-                facts = LiveFacts(model, self._senses, self._judge.evaluator, now, self._wall())
+            for model, facts in zip(self.runtime.daemon.models, self._facts(now), strict=True):
                 decisions = self._decider.step(now, model.name, facts, overrides.get(model.name, ()))
                 for decision in decisions:
                     self._record(decision)
@@ -124,6 +129,11 @@ class Controller:
         for changed in self._alerts.tick(axis, self._judge):
             self._saved_at = float("-inf")  # this tick ends with a save: a crash forgets no alert
             log.info("alert", state=changed.state, value=round(changed.value, 3), **changed.labels)
+
+    def _facts(self, now: float) -> list[LiveFacts]:
+        """The facts of each model, in their order."""
+        shared = (self._senses, self._judge.evaluator, self._received, now, self._wall())
+        return [LiveFacts(model, *shared) for model in self.runtime.daemon.models]
 
     def save(self) -> None:
         """Writes history and progress in one transaction."""
@@ -192,22 +202,21 @@ class Controller:
 
     def _sources(self) -> report.Sources:
         now = self._clock()
-        facts = {
-            model.name: LiveFacts(model, self._senses, self._judge.evaluator, now, self._wall())
-            for model in self.runtime.daemon.models
-        }
+        models = self.runtime.daemon.models
         return report.Sources(
             board=self._board,
             senses=self._senses,
             health=self._senses.look_at_health(now),
             evaluator=self._judge.evaluator,
-            facts=facts,
             alerts=self._described_alerts(),
             alert_families=self._alerts.families(),
+            facts={model.name: facts for model, facts in zip(models, self._facts(now), strict=True)},
             rules=self._decider.active_rules(),
             decided=self._decided,
             decisions=self.decisions(20, None, facts=False),
             overrides=self.overrides(),
+            received=self._received,
+            notifications=self._notifications,
             reloads=self._reloads,
             reload_ok=self._reload_ok,
             ticks=(int(self._ticks[0]), self._ticks[1]),
@@ -281,6 +290,28 @@ class Controller:
             held = Override(record["model"], record["kind"], record["value"], now + record["expires"] - wall)
             found.setdefault(record["model"], []).append(held)
         return found
+
+    def notify(self, body: bytes) -> dict[str, Any]:
+        """Takes an Alertmanager's notification; it is on disk when this returns. Raises RequestError."""
+        try:
+            notification = decode(body)
+        except WebhookError as error:
+            self._notifications["refused"] += 1
+            log.warning("notification refused", reason=str(error))
+            raise RequestError(str(error)) from None
+        with self._lock:
+            self._expire_received()
+            now, before = self._wall(), self._received.counts.copy()
+            self.store.save_received(self._received.take(notification, now), now)
+            self._notifications["accepted"] += 1
+            became = {result: count for result, count in (self._received.counts - before).items() if count}
+        if lost := {result: became[result] for result in ("dropped", "truncated") if result in became}:
+            log.warning("alerts lost: control.webhook.maxAlerts, or max_alerts of the receiver, is too low", **lost)
+        return {"alerts": became}
+
+    def _expire_received(self) -> None:
+        for alert in self._received.expire(self._wall()):
+            log.warning("a received alert expired without its end", alert=alert.name, labels=dict(alert.labels))
 
     def set_faults(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Injects engine faults by name. Raises RequestError where that is not allowed."""

@@ -8,6 +8,7 @@ from sloctl.board import LevelState
 from sloctl.config.base import parse_duration
 from sloctl.config.daemon import ModelConfig
 from sloctl.control.rates import quantile
+from sloctl.control.received import ReceivedAlerts
 from sloctl.control.sensing import Senses
 from sloctl.policy.calendar import time_of_day, weekday
 from sloctl.slo.evaluate import Evaluator
@@ -24,12 +25,21 @@ class LiveFacts:
     A fact that cannot be told (no GPU, no traffic) is NaN; comparisons with it are false.
     """
 
-    def __init__(self, model: ModelConfig, senses: Senses, evaluator: Evaluator, now: float, wall: float) -> None:
+    def __init__(
+        self,
+        model: ModelConfig,
+        senses: Senses,
+        evaluator: Evaluator,
+        received: ReceivedAlerts,
+        now: float,
+        wall: float,
+    ) -> None:
         self._model = model.name
         self._max_batch = model.max_batch
         self._senses = senses
         self._recent = senses.recent
         self._evaluator = evaluator
+        self._received = received
         self._now = now
         self.wall = wall
 
@@ -202,6 +212,10 @@ class LiveFacts:
         drift = self._senses.layers.drift[self._model, self.variant]
         return drift.worst if layer is None else drift.of(layer)
 
+    def alert(self, name: str, *labels: str) -> float:
+        """Alerts of a name that fire, with these values of labels (name and value by turns)."""
+        return float(self._received.count(name, dict(zip(labels[::2], labels[1::2], strict=True))))
+
     def time_in_variant(self) -> float:
         """Seconds since the serving variant took over."""
         return self._senses.seconds_in_variant(self._model, self._now)
@@ -245,6 +259,7 @@ _READERS: dict[str, Callable[..., Value]] = {
     "data_plane_up": LiveFacts.data_plane_up,
     "layer_drift": LiveFacts.layer_drift,
     "time_in_variant": LiveFacts.time_in_variant,
+    "alert": LiveFacts.alert,
     "time_to_exhaustion": LiveFacts.time_to_exhaustion,
     "time_of_day": lambda facts, zone: time_of_day(facts.wall, zone),
     "weekday": lambda facts, zone: weekday(facts.wall, zone),

@@ -1,6 +1,6 @@
 """What the control plane shows: status and health in JSON, and its own metric families."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ from sloctl.config.base import format_duration
 from sloctl.control.facts import LiveFacts
 from sloctl.control.health import Health
 from sloctl.control.layers import drift_samples
+from sloctl.control.received import ReceivedAlert, ReceivedAlerts
 from sloctl.control.sensing import Senses
 from sloctl.slo.evaluate import Alert, Evaluator
 from sloctl.slo.objective import Objective
@@ -37,6 +38,8 @@ class Sources:
     decided: Mapping[tuple[str, str, str], int]
     decisions: Sequence[dict[str, Any]]
     overrides: Sequence[dict[str, Any]]
+    received: ReceivedAlerts
+    notifications: Mapping[str, int]
     reloads: Mapping[str, int]
     reload_ok: bool
     ticks: tuple[int, float]
@@ -69,6 +72,7 @@ def status(s: Sources) -> dict[str, Any]:
         "alerts": list(s.alerts),
         "decisions": list(s.decisions),
         "overrides": list(s.overrides),
+        "receivedAlerts": [_received(alert) for alert in s.received.firing()],
     }
 
 
@@ -190,6 +194,16 @@ def override(record: Mapping[str, Any]) -> dict[str, Any]:
     return {**record, "at": iso(record["at"]), "expires": iso(record["expires"])}
 
 
+def _received(alert: ReceivedAlert) -> dict[str, Any]:
+    return {
+        "name": alert.name,
+        "labels": dict(alert.labels),
+        "fingerprint": alert.fingerprint,
+        "startsAt": iso(alert.starts),
+        "expires": iso(alert.expires),
+    }
+
+
 def layers(senses: Senses, model: str, now: float, ago: float) -> dict[str, Any]:
     """Layer times of each variant in execution order: of the last `ago` seconds (0: of all) and before that."""
     snapshot = senses.recent.newest
@@ -227,6 +241,7 @@ def families(s: Sources) -> list[Family]:
         *_slo_families(s),
         *s.alert_families,
         *_policy_families(s),
+        *_received_families(s),
         Family(c.CONFIG_RELOADS, [((result,), float(count)) for result, count in s.reloads.items()]),
         Family(c.CONFIG_LAST_RELOAD_OK, [((), float(s.reload_ok))]),
         Family(c.TICK_DURATION, [((), SummaryValue(*s.ticks))]),
@@ -347,6 +362,15 @@ def _policy_families(s: Sources) -> list[Family]:
         Family(c.RULE_ACTIVE, [((policy, rule), float(active)) for policy, rule, active in s.rules]),
         Family(c.DECISIONS, [(key, float(count)) for key, count in s.decided.items()]),
         Family(c.OVERRIDES_ACTIVE, [((), float(len(s.overrides)))]),
+    ]
+
+
+def _received_families(s: Sources) -> list[Family]:
+    firing = Counter((alert.name, alert.labels.get("severity", "")) for alert in s.received.firing())
+    return [
+        Family(c.RECEIVED_ALERTS, [(key, float(count)) for key, count in firing.items()]),
+        Family(c.RECEIVED_NOTICES, [((result,), float(count)) for result, count in s.received.counts.items()]),
+        Family(c.RECEIVED_NOTIFICATIONS, [((result,), float(count)) for result, count in s.notifications.items()]),
     ]
 
 

@@ -1,4 +1,5 @@
-"""The control plane's memory across restarts: SLO history, decisions, overrides and small state, in SQLite.
+"""The control plane's memory across restarts: SLO history, decisions, overrides, received alerts and small
+state, in SQLite.
 
 One writer (the tick), write-ahead log, `synchronous=FULL`: what was committed survives a power cut. A
 database that cannot be read is set aside under a new name, never deleted, and a new one begins.
@@ -14,6 +15,8 @@ from typing import Any
 
 import structlog
 
+from sloctl.control.received import ReceivedAlert
+
 log = structlog.get_logger("sloctl.store")
 
 _SCHEMA = """
@@ -28,6 +31,9 @@ CREATE TABLE IF NOT EXISTS decisions (
 CREATE TABLE IF NOT EXISTS overrides (
     id INTEGER PRIMARY KEY, at REAL NOT NULL, model TEXT NOT NULL, kind TEXT NOT NULL, value TEXT NOT NULL,
     expires REAL NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS received_alerts (
+    fingerprint TEXT PRIMARY KEY, labels TEXT NOT NULL, firing INTEGER NOT NULL, starts REAL NOT NULL,
+    ends REAL NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
 PRAGMA user_version = 2;
 """
 _COLUMNS = ("id", "at", "policy", "model", "rule", "action", "before", "after", "reason", "facts", "dry_run", "context")
@@ -167,6 +173,18 @@ class Store:
         for record in found:
             record["value"] = json.loads(record["value"])
         return found
+
+    def save_received(self, alerts: Iterable[ReceivedAlert], now: float) -> None:
+        """Keeps alerts in place of what was known of them, and forgets those that have expired at `now`."""
+        rows = [(a.fingerprint, json.dumps(a.labels), a.firing, a.starts, a.ends, a.expires) for a in alerts]
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO received_alerts VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._db.execute("DELETE FROM received_alerts WHERE expires <= ?", (now,))
+
+    def received(self) -> list[ReceivedAlert]:
+        """The alerts that were kept."""
+        rows = self._db.execute("SELECT fingerprint, labels, firing, starts, ends, expires FROM received_alerts")
+        return [ReceivedAlert(each, json.loads(labels), bool(firing), *times) for each, labels, firing, *times in rows]
 
     def _transaction(self) -> "_Transaction":
         return _Transaction(self._db)

@@ -1,5 +1,6 @@
 """Type check of an expression at load: every mistake with its column and, where it can be told, what was meant."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -16,6 +17,8 @@ from sloctl.policy.syntax import (
     Node,
     Unary,
 )
+
+_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 BUILTINS = {"min": (2, None), "max": (2, None), "clamp": (3, 3), "abs": (1, 1)}
 """Functions of numbers: their least and most arguments."""
@@ -110,10 +113,12 @@ class _Checker:
             for arg in node.args:
                 self.type_of(arg)
             return None
-        if not len(fact.args) - fact.optional <= len(node.args) <= len(fact.args):
+        domains = fact.domains(len(node.args))
+        if domains is None:
             self._error(f"wrong number of arguments ({len(node.args)}): {fact.signature}", node)
-        for domain, arg in zip(fact.args, node.args, strict=False):
+        for domain, arg in zip(domains or fact.args, node.args, strict=False):
             self._argument(fact, domain, arg)
+        self._labels([arg for domain, arg in zip(domains or (), node.args, strict=False) if domain is Domain.LABEL])
         return fact.type
 
     def _argument(self, fact: Fact, domain: Domain, arg: Node) -> None:
@@ -128,8 +133,20 @@ class _Checker:
             self._window(arg.value, arg, kept=Domain.SLO in fact.args)
         elif domain is Domain.ZONE:
             self._zone(arg.value, arg)
+        elif domain is Domain.LABEL:
+            if not _LABEL.fullmatch(arg.value):
+                self._error(f"{arg.value!r} is no label: letters, digits and _, no digit first", arg)
         else:
             self._name(domain, arg.value, arg)
+
+    def _labels(self, args: list[Node]) -> None:
+        """A label that is named twice would have to have two values, or one of the two says nothing."""
+        seen: set[object] = set()
+        for arg in args:
+            name = arg.value if isinstance(arg, Literal) else None
+            if name in seen:
+                self._error(f"label {name!r} is named twice", arg)
+            seen.add(name)
 
     def _window(self, text: str, arg: Node, *, kept: bool) -> None:
         try:

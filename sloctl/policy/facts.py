@@ -40,6 +40,9 @@ class Domain(StrEnum):
     QUANTILE = "quantile"
     LAYER = "layer"
     ZONE = "time zone"
+    ALERT = "alert"
+    LABEL = "label"
+    TEXT = "value"
 
 
 Names = Mapping[Domain, tuple[str, ...]]
@@ -48,7 +51,10 @@ Names = Mapping[Domain, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A fact: the domains of its arguments in order (the last may be optional), its type, unit and meaning."""
+    """A fact: the domains of its arguments in order (the last may be optional), its type, unit and meaning.
+
+    `more` are arguments that may follow together, any number of times.
+    """
 
     name: str
     args: tuple[Domain, ...]
@@ -57,6 +63,14 @@ class Fact:
     doc: str
     optional: bool = False
     values: Domain | None = None
+    more: tuple[Domain, ...] = ()
+
+    def domains(self, count: int) -> tuple[Domain, ...] | None:
+        """The domains of `count` arguments; None where it does not take so many."""
+        if not self.more or count <= len(self.args):
+            return self.args[:count] if len(self.args) - self.optional <= count <= len(self.args) else None
+        times, rest = divmod(count - len(self.args), len(self.more))
+        return None if rest else self.args + self.more * times
 
     @property
     def signature(self) -> str:
@@ -64,6 +78,8 @@ class Fact:
         shown = [str(arg) for arg in self.args]
         if self.optional:
             shown[-1] += "?"
+        if self.more:
+            shown.append(f"[{', '.join(self.more)}]…")
         return f"{self.name}({', '.join(shown)})" if shown else self.name
 
 
@@ -128,6 +144,14 @@ FACTS: tuple[Fact, ...] = (
         "ratio",
         "Time of a layer of the serving variant over its own baseline (of the worst that drifts); 1: none drifts.",
         True,
+    ),
+    Fact(
+        "alert",
+        (Domain.ALERT,),
+        _N,
+        "1",
+        "Firing alerts of a name that an Alertmanager sent to the daemon, with these values of labels.",
+        more=(Domain.LABEL, Domain.TEXT),
     ),
     Fact("time_of_day", (Domain.ZONE,), _N, "h", "Hours since midnight in a time zone, 0 to 24."),
     Fact("weekday", (Domain.ZONE,), _N, "1", "Day of the week in a time zone, 1 Monday to 7 Sunday."),

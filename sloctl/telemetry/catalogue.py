@@ -427,6 +427,30 @@ DECISIONS = _m(
     _C,
 )
 OVERRIDES_ACTIVE = _m("sloctl_overrides_active", Kind.GAUGE, "1", (), "Overrides by hand that have not expired.", _C)
+RECEIVED_ALERTS = _m(
+    "sloctl_received_alerts_firing",
+    Kind.GAUGE,
+    "1",
+    ("alertname", "severity"),
+    "Firing alerts that an Alertmanager sent.",
+    _C,
+)
+RECEIVED_NOTICES = _m(
+    "sloctl_received_alert_notices_total",
+    Kind.COUNTER,
+    "1",
+    ("result",),
+    "Alerts in an Alertmanager's notifications, by what became of them; also those that expired.",
+    _C,
+)
+RECEIVED_NOTIFICATIONS = _m(
+    "sloctl_received_notifications_total",
+    Kind.COUNTER,
+    "1",
+    ("result",),
+    "Notifications of an Alertmanager, accepted or refused for their form.",
+    _C,
+)
 CONFIG_RELOADS = _m(
     "sloctl_config_reloads_total",
     Kind.COUNTER,
@@ -491,6 +515,9 @@ CONTROL_METRICS: tuple[Metric, ...] = (
     RULE_ACTIVE,
     DECISIONS,
     OVERRIDES_ACTIVE,
+    RECEIVED_ALERTS,
+    RECEIVED_NOTICES,
+    RECEIVED_NOTIFICATIONS,
     CONFIG_RELOADS,
     CONFIG_LAST_RELOAD_OK,
     TICK_DURATION,

@@ -26,7 +26,8 @@ GPU = GpuFacts(
 def facts(gpu: GpuFacts | None) -> LiveFacts:
     senses: Any = SimpleNamespace(gpu=gpu, recent=None)
     model = ModelConfig(name="m", variants=["fp32"])
-    return LiveFacts(model, senses, evaluator=None, now=NOW, wall=0.0)  # type: ignore[arg-type]  # it is not asked
+    # The evaluator and what was received are not asked.
+    return LiveFacts(model, senses, evaluator=None, received=None, now=NOW, wall=0.0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

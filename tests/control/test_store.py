@@ -1,9 +1,12 @@
 """The store: what was saved is there after a restart, and a broken file is kept aside."""
 
+import math
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
+from sloctl.control.received import ReceivedAlert
 from sloctl.control.store import StateDirError, Store, prepare_state_dir
 
 DECISION = {
@@ -52,6 +55,19 @@ def test_a_failed_transaction_changes_nothing(tmp_path):
     assert store.history() == []
     assert store.state("progress") is None
     store.close()
+
+
+def test_received_alerts_survive_a_restart_until_they_expire(tmp_path):
+    store = Store(tmp_path)
+    first = ReceivedAlert("a", {"alertname": "Burn"}, True, 10.0, math.inf, 100.0)
+    second = ReceivedAlert("b", {"alertname": "Burn"}, False, 10.0, 20.0, 200.0)
+    store.save_received([first, second], 50.0)
+    store.close()
+    again = Store(tmp_path)
+    assert again.received() == [first, second]
+    again.save_received([replace(second, expires=300.0)], 100.0)
+    assert again.received() == [replace(second, expires=300.0)]
+    again.close()
 
 
 def test_overrides_end_at_their_expiry_or_by_hand(tmp_path):

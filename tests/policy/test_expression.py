@@ -116,6 +116,11 @@ def test_truth(text: str, value: bool | None) -> None:
         ('burn_rate("digits-latency", "0s") > 1', 29, "longer than 0"),
         ('burn_rate("digits-latency") > 1', 1, "burn_rate(SLO, window)"),
         ('queue_length("x") > 1', 1, "wrong number of arguments (1)"),
+        ("alert > 0", 1, "alert(alert, [label, value]…)"),
+        ('alert("A", "severity") > 0', 1, "wrong number of arguments (2)"),
+        ('alert("A", "severity", 5) > 0', 24, "string in quotes"),
+        ('alert("A", "0s", "page") > 0', 12, "is no label"),
+        ('alert("A", "s", "page", "s", "ticket") > 0', 25, "named twice"),
         ('capacity("int4") > 1', 10, "unknown variant 'int4'; did you mean 'int8'"),
         ('offered("hi") > 1', 9, "did you mean 'high'"),
         ("offered(high) > 1", 9, "string in quotes"),
@@ -261,6 +266,7 @@ def test_every_fact_can_be_named_and_is_described(fact: object) -> None:
         "clocks event reason": '"gpu_idle"',
         "layer": '"conv1"',
         "time zone": '"UTC"',
+        "alert": '"Watchdog"',
     }
     known = BY_NAME[fact.name]  # type: ignore[attr-defined]
     args = ", ".join(literals.get(str(arg), "0.5") for arg in known.args)

@@ -107,6 +107,24 @@ def _decisions() -> list[Panel]:
             low=0,
         ),
         Panel(
+            "Alerts received",
+            "Firing alerts that an Alertmanager sent to the daemon, as policies see them.",
+            [Target(q.gauge(c.RECEIVED_ALERTS, "alertname, severity"), "{{alertname}} {{severity}}")],
+            "short",
+            low=0,
+        ),
+        Panel(
+            "Notices of alerts in this time",
+            "What became of the alerts in an Alertmanager's notifications, and how many notifications were taken.",
+            [
+                Target(q.increase(c.RECEIVED_NOTICES, "result"), "{{result}}", instant=True),
+                Target(q.increase(c.RECEIVED_NOTIFICATIONS, "result"), "notifications {{result}}", instant=True),
+            ],
+            "short",
+            type="bargauge",
+            low=0,
+        ),
+        Panel(
             "Breaker transitions",
             "Entries of the breaker into each state.",
             [Target(q.rate(c.BREAKER_TRANSITIONS, "model, state"), "{{model}} {{state}}")],
