@@ -3,7 +3,8 @@
 from sloctl.telemetry.catalogue import Kind, Metric, Plane
 
 _GPU = ("gpu", "uuid")
-_INSTANCE = (*_GPU, "instance")
+# Not `instance`, which Prometheus gives to the scraped target.
+_INSTANCE = (*_GPU, "gpu_instance")
 
 
 def _machine(name: str, kind: Kind, unit: str, text: str, *labels: str) -> Metric:

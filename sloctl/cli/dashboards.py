@@ -36,15 +36,13 @@ def dashboards(
 
 def generated(out: Path | None, docs: Path | None) -> dict[Path, str]:
     """The text of every file that belongs into `out`, and of `docs`."""
-    from sloctl_exporters.grafana import metrics_reference, slo_engine_dashboard
-    from sloctl_exporters.grafana.model import to_json
+    from sloctl_exporters import grafana
 
     files: dict[Path, str] = {}
     if out is not None:
-        board = slo_engine_dashboard()
-        files[out / f"{board['uid']}.json"] = to_json(board)
+        files |= {out / f"{board['uid']}.json": grafana.to_json(board) for board in grafana.dashboards()}
     if docs is not None:
-        files[docs] = metrics_reference()
+        files[docs] = grafana.metrics_reference()
     return files
 
 

@@ -9,6 +9,7 @@ from sloctl.telemetry.families import Family, SummaryValue, Value
 from sloctl_exporters.nvml import NvmlSource
 
 MODEL, VARIANTS, CLASSES = "digits", ("fp32", "int8"), ("high", "low")
+_LAYERS = (("conv1", 0.004), ("gemm", 0.001), ("relu", 0.0001))  # one more than have a name
 _DOMAINS = {
     "version": ("0.1.0",),
     "plane": ("data", "control"),
@@ -37,12 +38,13 @@ class LivingBoard:
 
     def __init__(self, fake_nvml: ModuleType) -> None:
         topology = Topology(
-            (ModelTopology(MODEL, VARIANTS),), CLASSES, duration_bounds((0.05,)), exported_bounds((0.05,))
+            (ModelTopology(MODEL, VARIANTS),), CLASSES, duration_bounds((0.05,)), exported_bounds((0.05,)), layers=3
         )
         self.board = Board.create(topology)
         self.rounds = 0
         self._gpu = fake_nvml.FakeNvml()
         self._gpu.instances = [fake_nvml.Instance(1, "NVIDIA H200 MIG 1g.18gb", "MIG-1", 2**30, 2**34)]
+        self._gpu.fields = {138: (10, 0), 139: (20, 0)}  # bytes over NVLink, which the recorded GPU lacks
         self._nvml = NvmlSource(self._gpu, visible="", expected=1)
 
     def work(self) -> None:
@@ -58,6 +60,7 @@ class LivingBoard:
         for number, variant in enumerate(VARIANTS):
             self._batch(variant, number)
         self._gpu.energy += 80_000
+        self._gpu.events.append((0, 79))
 
     def _batch(self, variant: str, number: int) -> None:
         board = self.board
@@ -70,7 +73,7 @@ class LivingBoard:
         # Nobody measured the second one: NaN, which must not hide the first.
         board.gauge(c.VARIANT_ACCURACY, MODEL, variant).set(float("nan") if number else 0.996)
         board.gauge(c.BREAKER_STATE, MODEL, "closed").set(1)
-        board.layers(MODEL, variant).record([LayerSample("conv1", 0.004), LayerSample("gemm", 0.001)])
+        board.layers(MODEL, variant).record([LayerSample(name, seconds) for name, seconds in _LAYERS])
         board.counter(c.PROFILES, MODEL, variant).inc()
         for level in c.HEALTH_LEVELS:
             cell: HealthCell = board.health(MODEL, variant, level)
@@ -85,6 +88,8 @@ class LivingBoard:
         for label in metric.labels:
             keys = [(*key, value) for key in keys for value in _DOMAINS[label]]
         value: Value = 1.0
+        if metric is c.SLO_BUDGET_REMAINING:
+            value = 1 - 0.01 * self.rounds
         if metric.kind is c.Kind.COUNTER:
             value = float(self.rounds)
         elif metric.kind is c.Kind.SUMMARY:

@@ -1,4 +1,4 @@
-"""Dashboards by dashboard-linter's rules, as written files, and as the command writes them."""
+"""Dashboards as the generator makes them, as written files, and as the command writes them."""
 
 import json
 import re
@@ -15,15 +15,30 @@ from typer.testing import CliRunner
 from sloctl.cli.dashboards import dashboards, generated
 from sloctl.config.resources import resource
 from sloctl.telemetry import catalogue as c
-from sloctl_exporters.grafana import metrics_reference, queries, slo_engine_dashboard
-from sloctl_exporters.grafana.model import WIDTH
+from sloctl_exporters import grafana
+from sloctl_exporters.grafana.document import WIDTH
+from sloctl_exporters.grafana.queries import Queries
 from sloctl_exporters.nvml import NVML_METRICS
 
 ROOT = Path(__file__).resolve().parents[2]
-BOARD = slo_engine_dashboard()
-PANELS = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
-TARGETS = [pytest.param(t["expr"], id=f"{p['title']} {t['refId']}") for p in PANELS for t in p["targets"]]
+BOARDS = grafana.dashboards()
 METRICS = {m.name: m for m in (*c.all_metrics(), *NVML_METRICS)}
+RECORDED = re.compile(r"sloctl:slo_\w+:ratio|ALERTS")
+each_board = pytest.mark.parametrize("board", BOARDS, ids=lambda board: board["uid"])
+
+
+def panels(board: dict[str, Any]) -> list[dict[str, Any]]:
+    return [panel for panel in board["panels"] if panel["type"] != "row"]
+
+
+PANELS = [pytest.param(p, id=f"{b['uid']} {p['title']}") for b in BOARDS for p in panels(b)]
+TARGETS = [
+    pytest.param(t["expr"], id=f"{b['uid']} {p['title']} {t['refId']}")
+    for b in BOARDS
+    for p in panels(b)
+    for t in p["targets"]
+]
+MARKS = [pytest.param(m["expr"], id=f"{b['uid']} {m['name']}") for b in BOARDS for m in b["annotations"]["list"]]
 
 
 def selectors(expr: Any, calls: tuple[str, ...] = ()) -> Iterator[tuple[Any, tuple[str, ...], Any]]:
@@ -38,46 +53,13 @@ def selectors(expr: Any, calls: tuple[str, ...] = ()) -> Iterator[tuple[Any, tup
     elif isinstance(expr, promql_parser.BinaryExpr):
         yield from selectors(expr.lhs, calls)
         yield from selectors(expr.rhs, calls)
-    elif not isinstance(expr, promql_parser.NumberLiteral):
+    elif not isinstance(expr, (promql_parser.NumberLiteral, promql_parser.StringLiteral)):
         yield from selectors(expr.expr, calls)  # aggregations and parentheses
 
 
 @pytest.fixture
 def parse(dashboard_queries: ModuleType) -> Callable[[str], list[Any]]:
     return lambda expr: list(selectors(promql_parser.parse(dashboard_queries.substitute(expr))))
-
-
-# --- queries
-
-
-@pytest.mark.parametrize("expr", TARGETS)
-def test_every_query_parses_and_names_metrics_and_labels_that_exist(
-    expr: str, parse: Callable[[str], list[Any]]
-) -> None:
-    found = parse(expr)
-    assert found
-    for selector, _, _ in found:
-        metric = metric_of(selector.name)
-        matched = {matcher.name for matcher in selector.matchers.matchers}
-        assert matched <= {"job", "instance", *metric.labels}
-        assert {"job", "instance"} <= matched
-        assert ("model" in matched) == ("model" in metric.labels)
-    known = {"le", "job", "instance", *(label for s, _, _ in found for label in metric_of(s.name).labels)}
-    grouped = {label.strip() for group in re.findall(r"by \(([^)]*)\)", expr) for label in group.split(",")}
-    assert grouped <= known
-
-
-@pytest.mark.parametrize("expr", TARGETS)
-def test_counters_stand_under_rate_and_gauges_do_not(expr: str, parse: Callable[[str], list[Any]]) -> None:
-    for selector, calls, span in parse(expr):
-        cumulative = metric_of(selector.name).kind in (c.Kind.COUNTER, c.Kind.HISTOGRAM, c.Kind.SUMMARY)
-        assert bool({"rate", "increase"} & set(calls)) == cumulative == (span is not None)
-
-
-@pytest.mark.parametrize("expr", TARGETS)
-def test_windows_are_grafanas_own(expr: str) -> None:
-    assert set(re.findall(r"rate\([^\[]*\[([^\]]*)\]", expr)) <= {"$__rate_interval"}
-    assert set(re.findall(r"\[([^\]]*)\]", expr)) <= {"$__rate_interval", "$__range"}
 
 
 def metric_of(name: str) -> c.Metric:
@@ -88,79 +70,216 @@ def metric_of(name: str) -> c.Metric:
     return METRICS[base]
 
 
+# --- queries
+
+
+@pytest.mark.parametrize("expr", [*TARGETS, *MARKS])
+def test_every_query_parses_and_names_metrics_and_labels_that_exist(
+    expr: str, parse: Callable[[str], list[Any]]
+) -> None:
+    found = [selector for selector, _, _ in parse(expr) if not RECORDED.fullmatch(selector.name)]
+    assert found or RECORDED.search(expr)
+    for selector in found:
+        metric = metric_of(selector.name)
+        matched = {matcher.name for matcher in selector.matchers.matchers}
+        assert {"job", "instance"} <= matched <= {"job", "instance", *metric.labels}
+    if found:
+        known = {"le", "job", "instance", *(label for s in found for label in metric_of(s.name).labels)}
+        grouped = {label.strip() for group in re.findall(r"by \(([^)]*)\)", expr) for label in group.split(",")}
+        assert grouped <= known
+
+
+@each_board
+def test_a_variable_narrows_every_query_that_has_its_label(
+    board: dict[str, Any], parse: Callable[[str], list[Any]]
+) -> None:
+    variables = {each["name"] for each in board["templating"]["list"]}
+    chosen = {"model", "gpu", "slo"} & variables | ({"slo"} if "search" in variables else set())
+    for panel in panels(board):
+        for target in panel["targets"]:
+            for selector, _, _ in parse(target["expr"]):
+                if not RECORDED.fullmatch(selector.name):
+                    matched = {matcher.name for matcher in selector.matchers.matchers}
+                    assert chosen & set(metric_of(selector.name).labels) <= matched, (panel["title"], selector.name)
+
+
+@pytest.mark.parametrize("expr", TARGETS)
+def test_counters_stand_under_rate_and_gauges_do_not(expr: str, parse: Callable[[str], list[Any]]) -> None:
+    for selector, calls, span in parse(expr):
+        cumulative = not RECORDED.fullmatch(selector.name) and metric_of(selector.name).kind in (
+            c.Kind.COUNTER,
+            c.Kind.HISTOGRAM,
+            c.Kind.SUMMARY,
+        )
+        assert bool({"rate", "increase"} & set(calls)) == cumulative
+        assert bool({"rate", "increase", "deriv", "predict_linear"} & set(calls)) == (span is not None)
+
+
+@pytest.mark.parametrize("expr", TARGETS)
+def test_windows_are_grafanas_own_or_chosen_by_a_variable(expr: str) -> None:
+    assert set(re.findall(r"rate\([^\[]*\[([^\]]*)\]", expr)) <= {"$__rate_interval"}
+    assert set(re.findall(r"increase\([^\[]*\[([^\]]*)\]", expr)) <= {"$__rate_interval", "$__range"}
+    assert set(re.findall(r"(?:deriv|predict_linear)\([^\[]*\[([^\]]*)\]", expr)) <= {"$pace"}
+
+
+def test_no_metric_has_a_label_that_prometheus_gives_to_the_target() -> None:
+    taken = {name for name, metric in METRICS.items() if {"job", "instance"} & set(metric.labels)}
+    assert not taken, "a scrape renames them to exported_instance"
+
+
 def test_every_metric_of_the_catalogue_is_shown() -> None:
-    text = " ".join(target["expr"] for panel in PANELS for target in panel["targets"])
+    text = " ".join(target["expr"] for board in BOARDS for panel in panels(board) for target in panel["targets"])
     missing = {name for name in METRICS if not re.search(rf"\b{name}(_bucket|_sum|_count)?\{{", text)}
     assert missing == {
-        "sloctl_gpu_retired_pages",  # GPUs before Ampere only
-        "sloctl_gpu_nvlink_bytes_total",  # there is a rate of it
-        "sloctl_gpu_unsupported_info",  # for people who miss a value
-        "sloctl_gpu_xid_last_timestamp_seconds",  # for alerts
-        "sloctl_nvml_last_success_timestamp_seconds",
-        "sloctl_gpu_instance_info",  # to join on
+        "sloctl_nvml_last_success_timestamp_seconds",  # for alerts
         "sloctl_device_memory_ratio",  # for SLOs; the panel shows used and total
-        "sloctl_gpu_instance_activity_ratio",
     }
 
 
 @pytest.mark.parametrize(
     ("make", "metric"),
     [
-        pytest.param(queries.gauge, c.REQUESTS, id="a counter as a gauge"),
-        pytest.param(queries.rate, c.READY, id="a rate of a gauge"),
-        pytest.param(queries.increase, c.TICK_DURATION, id="an increase of a summary"),
-        pytest.param(queries.mean, c.REQUESTS, id="a mean of a counter"),
-        pytest.param(lambda m: queries.quantile(0.5, m, "slo"), c.TICK_DURATION, id="a quantile of a summary"),
+        pytest.param(Queries.gauge, c.REQUESTS, id="a counter as a gauge"),
+        pytest.param(Queries.rate, c.READY, id="a rate of a gauge"),
+        pytest.param(Queries.increase, c.TICK_DURATION, id="an increase of a summary"),
+        pytest.param(Queries.mean, c.REQUESTS, id="a mean of a counter"),
+        pytest.param(Queries.buckets, c.TICK_DURATION, id="buckets of a summary"),
+        pytest.param(Queries.count, c.REQUESTS, id="a count of a counter's series"),
+        pytest.param(Queries.new, c.READY, id="the rises of a gauge"),
     ],
 )
-def test_a_query_that_makes_no_sense_is_refused_when_written(make: Callable[[c.Metric], str], metric: c.Metric) -> None:
+def test_a_query_that_makes_no_sense_is_refused_when_written(
+    make: Callable[[Queries, c.Metric], str], metric: c.Metric
+) -> None:
     with pytest.raises(ValueError, match=metric.name):
-        make(metric)
+        make(Queries({}), metric)
 
 
-# --- panels and variables
+# --- panels, variables, links
 
 
-@pytest.mark.parametrize("panel", [pytest.param(p, id=p["title"]) for p in PANELS])
+@pytest.mark.parametrize("panel", PANELS)
 def test_a_panel_says_what_it_shows(panel: dict[str, Any]) -> None:
     assert panel["title"]
     assert panel["description"].endswith(".")
-    assert panel["fieldConfig"]["defaults"]["unit"]
-    assert panel["type"] in {"timeseries", "stat", "state-timeline", "bargauge"}  # none that Grafana has given up
     for thing in (panel, *panel["targets"]):
         assert thing["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
-    assert [t["refId"] for t in panel["targets"]] == ["A", "B", "C", "D"][: len(panel["targets"])]
+    assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
 
 
-@pytest.mark.parametrize("panel", [pytest.param(p, id=p["title"]) for p in PANELS])
+@pytest.mark.parametrize("panel", [p for p in PANELS if p.values[0]["type"] != "table"])
 def test_a_legend_tells_series_apart(panel: dict[str, Any]) -> None:
     legends = [target["legendFormat"] for target in panel["targets"]]
     assert len(set(legends)) == len(legends)
     for target in panel["targets"]:
-        grouped = re.match(r"(?:topk\(10, |histogram_quantile\([0-9.]+, )?\w+ by \(([^)]*)\)", target["expr"])
-        labels = {label.strip() for label in grouped[1].split(",")} - {"le"} if grouped else set()
+        grouped = re.search(r"\w+ by \(([^)]*)\)", target["expr"])
+        labels = {label.strip() for label in grouped[1].split(",")} if grouped else set()
+        if panel["type"] != "heatmap":
+            labels -= {"le"}
         assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) == labels
 
 
-def test_identities_are_unique_and_stable() -> None:
-    assert BOARD["uid"] == "sloctl-slo-engine"
-    assert BOARD["title"] == "sloctl: SLOs and engine"
-    assert [panel["id"] for panel in BOARD["panels"]] == list(range(1, len(BOARD["panels"]) + 1))
-    titles = [panel["title"] for panel in PANELS]
+@pytest.mark.parametrize("panel", [p for p in PANELS if p.values[0]["type"] == "table"])
+def test_a_tables_transformations_name_what_its_queries_give(panel: dict[str, Any]) -> None:
+    steps = {each["id"]: each["options"] for each in panel["transformations"]}
+    keys = [re.search(r"by \(([^)]*)\)", target["expr"])[1].split(", ") for target in panel["targets"]]  # type: ignore[index]
+    if "groupingToMatrix" in steps:
+        assert len(keys) == 1
+        joined = re.search(r'label_join\(.*, "(\w+)", " ", "(\w+)", "(\w+)"\)', panel["targets"][0]["expr"])
+        assert joined
+        assert {steps["groupingToMatrix"]["rowField"], joined[2], joined[3]} == set(keys[0])
+        assert steps["groupingToMatrix"]["columnField"] == joined[1]
+        return
+    assert all(each == keys[0] for each in keys), "lines are joined by the same labels"
+    values = [f"Value #{target['refId']}" for target in panel["targets"]]
+    assert len(values) > 1, "the column of a lone query would be called Value"
+    named = steps["organize"]["renameByName"]
+    assert list(named) == values
+    assert list(steps["organize"]["indexByName"]) == [*keys[0], *values]
+    assert {each["field"] for each in steps["sortBy"]["sort"]} <= set(named.values())
+    overridden = {each["matcher"]["options"] for each in panel["fieldConfig"]["overrides"]}
+    assert overridden == {keys[0][-1], *named.values()}
+
+
+@pytest.mark.parametrize("panel", [p for p in PANELS if p.values[0]["transformations"]])
+def test_a_limit_is_read_from_the_series_of_its_own_query(panel: dict[str, Any]) -> None:
+    legends = {target["refId"]: target["legendFormat"] for target in panel["targets"]}
+    for step in panel["transformations"]:
+        if step["id"] == "configFromData":
+            (mapping,) = step["options"]["mappings"]
+            assert mapping["fieldName"] == legends[step["options"]["configRefId"]]
+            assert "{{" not in mapping["fieldName"]
+            assert "thresholds" not in panel["fieldConfig"]["defaults"], "a constant would come first"
+
+
+@each_board
+def test_identities_are_unique_and_stable(board: dict[str, Any]) -> None:
+    assert [panel["id"] for panel in board["panels"]] == list(range(1, len(board["panels"]) + 1))
+    titles = [panel["title"] for panel in panels(board)]
     assert len(set(titles)) == len(titles)
-    assert slo_engine_dashboard() == BOARD
 
 
-def test_the_format_is_a_current_one_for_provisioning() -> None:
-    assert BOARD["schemaVersion"] >= 39
-    assert BOARD["editable"] is False
-    assert "__inputs" not in BOARD
-    assert "id" not in BOARD
+def test_dashboards_are_five_and_the_same_each_time() -> None:
+    assert [board["uid"] for board in BOARDS] == [
+        "sloctl-fleet",
+        "sloctl-slo",
+        "sloctl-engine",
+        "sloctl-layers",
+        "sloctl-gpu",
+    ]
+    assert len({board["title"] for board in BOARDS}) == len(BOARDS)
+    assert grafana.dashboards() == BOARDS
 
 
-def test_panels_lie_side_by_side_and_never_over_each_other() -> None:
+@each_board
+def test_the_format_is_a_current_one_for_provisioning(board: dict[str, Any]) -> None:
+    assert board["schemaVersion"] >= 39
+    assert "__inputs" not in board
+    assert "id" not in board
+
+
+@each_board
+def test_every_dashboard_links_to_all_others_and_takes_time_and_variables_along(board: dict[str, Any]) -> None:
+    (link,) = board["links"]
+    assert link["type"] == "dashboards"
+    assert set(link["tags"]) <= set(board["tags"])
+    assert (link["includeVars"], link["keepTime"]) == (True, True)
+
+
+def test_a_variable_means_the_same_on_every_dashboard_that_has_it() -> None:
+    # Links take them along: one that is a list here and single there would choose nothing.
+    shapes: dict[str, set[tuple[Any, ...]]] = {}
+    for board in BOARDS:
+        for each in board["templating"]["list"]:
+            shapes.setdefault(each["name"], set()).add((each["type"], each.get("multi"), each.get("includeAll")))
+    assert {name for name, found in shapes.items() if len(found) > 1} == set()
+
+
+def test_links_of_cells_lead_to_dashboards_that_exist_with_variables_that_they_have() -> None:
+    uids = {board["uid"]: {each["name"] for each in board["templating"]["list"]} for board in BOARDS}
+    inner = [
+        (panel, link["url"])
+        for board in BOARDS
+        for panel in panels(board)
+        for each in panel["fieldConfig"]["overrides"]
+        for prop in each["properties"]
+        if prop["id"] == "links"
+        for link in prop["value"]
+        if link["url"].startswith("/")
+    ]
+    assert inner
+    for panel, url in inner:
+        target = re.fullmatch(r"/d/([\w-]+)\?(.*)", url)
+        assert target
+        assert set(re.findall(r"var-(\w+)=", target[2])) <= uids[target[1]]
+        columns = panel["transformations"][1]["options"]["indexByName"]
+        assert set(re.findall(r"__data\.fields\.(\w+)", url)) <= set(columns)
+
+
+@each_board
+def test_panels_lie_side_by_side_and_never_over_each_other(board: dict[str, Any]) -> None:
     taken: set[tuple[int, int]] = set()
-    for panel in BOARD["panels"]:
+    for panel in board["panels"]:
         box = panel["gridPos"]
         cells = {(x, y) for x in range(box["x"], box["x"] + box["w"]) for y in range(box["y"], box["y"] + box["h"])}
         assert box["x"] + box["w"] <= WIDTH
@@ -168,18 +287,16 @@ def test_panels_lie_side_by_side_and_never_over_each_other() -> None:
         taken |= cells
 
 
-def test_variables_choose_data_source_job_instance_and_model() -> None:
-    datasource, *others = BOARD["templating"]["list"]
-    assert (datasource["name"], datasource["type"], datasource["query"]) == ("datasource", "datasource", "prometheus")
-    assert [variable["name"] for variable in others] == ["job", "instance", "model"]
-    for variable in others:
-        assert variable["datasource"]["uid"] == "${datasource}"
-        assert (variable["multi"], variable["includeAll"], variable["allValue"]) == (True, True, ".+")
-        assert variable["refresh"] == 2
-        label = re.fullmatch(r"label_values\((\w+)(?:\{.*\})?, (\w+)\)", variable["query"]["query"])
-        assert label
-        assert label[1] in METRICS
-        assert label[2] == variable["name"]
+@each_board
+def test_variables_are_used_and_ask_for_labels_that_exist(board: dict[str, Any]) -> None:
+    text = json.dumps([board["panels"], board["annotations"]])
+    for variable in board["templating"]["list"]:
+        assert re.search(rf"\${{?{variable['name']}\b", text), variable["name"]
+        if variable["type"] == "query":
+            found = re.fullmatch(r"label_values\((\w+)(?:\{.*\})?, (\w+)\)", variable["query"]["query"])
+            assert found
+            assert found[2] == variable["name"]
+            assert found[2] in {"job", "instance", *METRICS[found[1]].labels}
 
 
 # --- files and the command
@@ -189,7 +306,7 @@ def test_committed_files_are_what_the_generator_writes() -> None:
     wanted = generated(ROOT / "grafana/dashboards", ROOT / "docs/reference/metrics.md")
     stale = [str(path) for path, text in wanted.items() if not path.exists() or path.read_text() != text]
     assert not stale, "write them anew: sloctl dashboards --out grafana/dashboards --docs docs/reference/metrics.md"
-    assert set((ROOT / "grafana/dashboards").iterdir()) == {path for path in wanted if path.suffix == ".json"}
+    assert set((ROOT / "grafana/dashboards").glob("*.json")) == {path for path in wanted if path.suffix == ".json"}
 
 
 def test_provisioning_points_at_what_the_dashboards_need() -> None:
@@ -214,15 +331,16 @@ def test_the_command_writes_once_and_then_finds_its_files_current(tmp_path: Path
     assert run(*arguments, "--check").exit_code == 1
     assert list(tmp_path.iterdir()) == []  # a check writes nothing
     assert run(*arguments).exit_code == 0
-    assert json.loads((tmp_path / "d/sloctl-slo-engine.json").read_text()) == BOARD
-    assert (tmp_path / "r/metrics.md").read_text() == metrics_reference()
+    for board in BOARDS:
+        assert json.loads((tmp_path / f"d/{board['uid']}.json").read_text()) == board
+    assert (tmp_path / "r/metrics.md").read_text() == grafana.metrics_reference()
     checked = run(*arguments, "--check")
     assert (checked.exit_code, checked.stderr) == (0, "")
 
 
 def test_a_check_names_the_file_that_was_changed_by_hand(tmp_path: Path) -> None:
     run("--out", str(tmp_path))
-    path = tmp_path / "sloctl-slo-engine.json"
+    path = tmp_path / "sloctl-slo.json"
     path.write_bytes(b"\xff" + path.read_bytes())
     checked = run("--out", str(tmp_path), "--check")
     assert checked.exit_code == 1
@@ -241,11 +359,11 @@ def test_a_folder_that_is_a_file_is_an_error_for_people(tmp_path: Path) -> None:
 
 
 def test_the_reference_lists_every_metric_once_and_every_label() -> None:
-    page = metrics_reference()
+    page = grafana.metrics_reference()
     rows = re.findall(r"^\| `(sloctl_\w+)` \|", page, re.MULTILINE)
     assert sorted(rows) == sorted(METRICS)
     described = set(re.findall(r"^\| `(\w+)` \| [^|]+ \|$", page, re.MULTILINE))
     own = {"name", "driver", "pci_bus_id", "compute_capability", "cause", "clock", "kind", "version"}
     own |= {"severity", "policy", "rule", "action", "result", "what", "error", "lifetime", "xid", "source", "engine"}
-    own |= {"alertname", "codec", "bus", "direction", "instance", "instance_uuid", "profile"}
+    own |= {"alertname", "codec", "bus", "direction", "instance_uuid", "profile"}
     assert {label for m in METRICS.values() for label in m.labels} - described == own

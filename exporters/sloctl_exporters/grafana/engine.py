@@ -1,114 +1,230 @@
-"""The dashboard's row on engines and precision."""
+"""The dashboard 'sloctl: engine and precision': what comes in, what serves it, how fast, and what is refused."""
 
 from sloctl.telemetry import catalogue as c
-from sloctl_exporters.grafana import queries as q
-from sloctl_exporters.grafana.model import GREEN, GREY, MODEL_VARIANT, Panel, Row, Target, stat, timeline
+from sloctl_exporters.grafana import marks, variables
+from sloctl_exporters.grafana.daemon import alerts_row, daemon_row, health_row, processes_row
+from sloctl_exporters.grafana.model import GREEN, GREY, YELLOW, Dashboard, Panel, Row, Target
+from sloctl_exporters.grafana.panels import bars, heatmap, lines, stat, timeline
+from sloctl_exporters.grafana.queries import Queries, share
+
+_NO_REQUESTS = "No requests in this time"
+_NO_POLICY = "No policy has rules"
+_NAME = "{{model}} {{variant}}"
+_VARIANT = "model, variant"
+
+_q = Queries(variables.BY_MODEL)
 
 
-def engine_row() -> Row:
-    """The row."""
-    return Row("Engine and precision", [*_precision(), *_batches()])
+def engine() -> Dashboard:
+    """The dashboard."""
+    return Dashboard(
+        "sloctl-engine",
+        "sloctl: engine and precision",
+        "Traffic, the variant that serves and why, latency, batches, admission and breaker, health, and the daemon.",
+        [*variables.standard(), variables.model()],
+        [
+            Row("Precision", _precision()),
+            Row("Traffic and latency", _traffic()),
+            Row("Queue and batches", _batches()),
+            Row("Admission, breaker and decisions", _control()),
+            health_row(_q),
+            alerts_row(_q),
+            daemon_row(_q),
+            processes_row(_q),
+        ],
+        [marks.decisions(_q), marks.reloads(_q), marks.restarts(_q)],
+    )
 
 
 def _precision() -> list[Panel]:
     return [
         timeline(
             "Serving variant",
-            "Which variant of each model serves.",
-            Target(q.gauge(c.SERVING_VARIANT, "model, variant", "max"), MODEL_VARIANT),
+            "Which variant of each model serves; a mark is a decision, with the rule that took it.",
+            Target(_q.gauge(c.SERVING_VARIANT, _VARIANT, "max"), _NAME),
             [(0, "standby", GREY), (1, "serving", GREEN)],
+            width=16,
         ),
-        Panel(
-            "Rows inferred and capacity",
-            "Rows a second, and the measured peak of each variant.",
-            [
-                Target(q.rate(c.INFERENCES, "model, variant"), MODEL_VARIANT),
-                Target(q.gauge(c.VARIANT_CAPACITY, "model, variant"), f"{MODEL_VARIANT} capacity"),
-            ],
-            "rowsps",
-            low=0,
-        ),
-        Panel(
-            "Throughput over peak",
-            "Rows inferred a second over the measured peak of the serving variant.",
-            [Target(q.gauge(c.THROUGHPUT_RATIO, "model", "max"), "{{model}}")],
-            "percentunit",
-            low=0,
-        ),
-        stat(
-            "Accuracy",
-            "Accuracy of each variant on the gate's data set.",
-            Target(q.gauge(c.VARIANT_ACCURACY, "model, variant", "min"), MODEL_VARIANT),
-            "percentunit",
-            width=8,
-        ),
-        stat(
-            "Memory of variants",
-            "Memory that each loaded variant takes on its device.",
-            Target(q.gauge(c.VARIANT_MEMORY, "model, variant"), MODEL_VARIANT),
-            "bytes",
-            width=8,
+        bars(
+            "Decisions in this time",
+            "Why it was switched, shed or tripped: decisions taken in the time shown, by rule and action.",
+            "short",
+            Target(_q.increase(c.DECISIONS, "policy, rule, action"), "{{policy}} {{rule}}: {{action}}", instant=True),
+            empty=_NO_POLICY,
         ),
         stat(
             "Switches in this time",
             "Changes of the serving variant in the time shown.",
-            Target(q.increase(c.VARIANT_SWITCHES, "model"), "{{model}}", instant=True),
+            Target(_q.increase(c.VARIANT_SWITCHES, "model"), "{{model}}", instant=True),
             "short",
-            width=8,
+            width=6,
+        ),
+        stat(
+            "Accuracy",
+            "Accuracy of each variant on the gate's data set.",
+            Target(_q.gauge(c.VARIANT_ACCURACY, _VARIANT, "min"), _NAME),
+            "percentunit",
+            width=6,
+        ),
+        stat(
+            "Memory of variants",
+            "Memory that each loaded variant takes on its device.",
+            Target(_q.gauge(c.VARIANT_MEMORY, _VARIANT), _NAME),
+            "bytes",
+            width=6,
+        ),
+        stat(
+            "Throughput over peak",
+            "Rows inferred a second over the measured peak of the serving variant.",
+            Target(_q.gauge(c.THROUGHPUT_RATIO, "model", "max"), "{{model}}"),
+            "percentunit",
+            width=6,
         ),
     ]
 
 
-def _batches() -> list[Panel]:
+def _traffic() -> list[Panel]:
     return [
-        Panel(
+        lines(
+            "Offered",
+            "Requests offered a second, as the controller sees them (over 2 s).",
+            "reqps",
+            Target(_q.gauge(c.OFFERED_RATE, "model"), "{{model}}"),
+        ),
+        lines(
+            "Outcomes",
+            "How offered requests ended.",
+            "reqps",
+            Target(_q.rate(c.REQUESTS, "outcome"), "{{outcome}}"),
+            stack=True,
+        ),
+        lines(
+            "Rows inferred and capacity",
+            "Rows a second, and the measured peak of each variant.",
+            "cps",
+            Target(_q.rate(c.INFERENCES, _VARIANT), _NAME),
+            Target(_q.gauge(c.VARIANT_CAPACITY, _VARIANT), f"{_NAME} capacity"),
+        ),
+        lines(
+            "Latency",
+            "Time of answered requests in the server.",
+            "s",
+            *_quantiles(c.REQUEST_DURATION, _VARIANT, _NAME, (0.5, 0.9, 0.99)),
+            empty=_NO_REQUESTS,
+        ),
+        heatmap(
+            "Latency of requests",
+            "How many requests a second took how long.",
+            "s",
+            _q.buckets(c.REQUEST_DURATION),
+            empty=_NO_REQUESTS,
+        ),
+        lines(
             "Engine time",
             "Time of a batch on the device, and the host's time to hand it over.",
-            [
-                Target(q.quantile(0.5, c.ENGINE_DURATION, "model, variant"), f"{MODEL_VARIANT} p50"),
-                Target(q.quantile(0.99, c.ENGINE_DURATION, "model, variant"), f"{MODEL_VARIANT} p99"),
-                Target(q.quantile(0.99, c.ENQUEUE_DURATION, "model, variant"), f"{MODEL_VARIANT} enqueue p99"),
-            ],
             "s",
-            low=0,
+            *_quantiles(c.ENGINE_DURATION, _VARIANT, _NAME, (0.5, 0.99)),
+            Target(_q.quantile(0.99, c.ENQUEUE_DURATION, _VARIANT), f"{_NAME} enqueue p99"),
+            empty=_NO_REQUESTS,
         ),
-        Panel(
+    ]
+
+
+def _quantiles(metric: c.Metric, by: str, name: str, wanted: tuple[float, ...]) -> list[Target]:
+    return [Target(_q.quantile(q, metric, by), f"{name} p{q * 100:g}") for q in wanted]
+
+
+def _batches() -> list[Panel]:
+    return [
+        lines(
+            "Queue and requests in flight",
+            "Requests that wait for a batch, and those admitted and not yet answered.",
+            "short",
+            Target(_q.gauge(c.QUEUE_LENGTH, "model"), "{{model}} waiting"),
+            Target(_q.gauge(c.INFLIGHT, "model"), "{{model}} in flight"),
+        ),
+        lines(
+            "Queue time",
+            "Time between admission and the start of the batch.",
+            "s",
+            *_quantiles(c.QUEUE_DURATION, "model", "{{model}}", (0.5, 0.99)),
+            empty=_NO_REQUESTS,
+        ),
+        lines(
             "Mean batch size",
             "Rows of an executed batch.",
-            [Target(q.mean(c.BATCH_SIZE, "model, variant"), MODEL_VARIANT)],
             "short",
-            low=0,
+            Target(_q.mean(c.BATCH_SIZE, _VARIANT), _NAME),
+            empty=_NO_REQUESTS,
         ),
-        Panel(
-            "Batched share",
+        heatmap(
+            "Batch sizes",
+            "How many batches a second had how many rows.",
+            "short",
+            _q.buckets(c.BATCH_SIZE),
+            empty=_NO_REQUESTS,
+        ),
+        lines(
+            "Batch hit rate",
             "Share of requests that shared their batch with another.",
-            [Target(q.share(q.rate(c.BATCHED_REQUESTS, "model"), q.rate(c.EXECUTED_REQUESTS, "model")), "{{model}}")],
             "percentunit",
-            low=0,
+            Target(share(_q.rate(c.BATCHED_REQUESTS, "model"), _q.rate(c.EXECUTED_REQUESTS, "model")), "{{model}}"),
             high=1,
+            empty=_NO_REQUESTS,
         ),
-        Panel(
+        lines(
             "Engine failures",
             "Batches that the engine failed, and requests with NaN or infinity in their output.",
-            [
-                Target(q.rate(c.ENGINE_ERRORS, "model, variant"), f"{MODEL_VARIANT} errors"),
-                Target(q.rate(c.NONFINITE, "model, variant"), f"{MODEL_VARIANT} not finite"),
-            ],
             "cps",
-            low=0,
+            Target(_q.rate(c.ENGINE_ERRORS, _VARIANT), f"{_NAME} errors"),
+            Target(_q.rate(c.NONFINITE, _VARIANT), f"{_NAME} not finite"),
         ),
-        Panel(
-            "Context switches",
-            "Launches on another execution context than the launch before.",
-            [Target(q.rate(c.CONTEXT_SWITCHES, "model"), "{{model}}")],
-            "cps",
-            low=0,
-        ),
-        Panel(
-            "Health probes",
-            "Device time spent on health probes, a second.",
-            [Target(q.rate(c.PROBE_SECONDS, "model"), "{{model}}")],
+    ]
+
+
+def _control() -> list[Panel]:
+    refused = 'outcome=~"shed|overloaded|deadline|breaker_open"'
+    classes, by = "{{model}} {{priority}}", "model, priority"
+    return [
+        lines(
+            "Admitted share",
+            "Share of each priority class that is admitted.",
             "percentunit",
-            low=0,
+            Target(_q.gauge(c.ADMITTED_RATIO, by, "min"), classes),
+            high=1,
+        ),
+        lines(
+            "Refused by class",
+            "Requests of each priority class that were refused, and why: shed by a policy, the queue was full, too "
+            "late, the breaker open.",
+            "reqps",
+            Target(_q.rate(c.REQUESTS, f"{by}, outcome", extra=refused), f"{classes} {{{{outcome}}}}"),
+        ),
+        lines(
+            "Answered by class",
+            "Share of each priority class that was answered with a result.",
+            "percentunit",
+            Target(share(_q.rate(c.REQUESTS, by, extra='outcome="ok"'), _q.rate(c.REQUESTS, by)), classes),
+            high=1,
+            empty=_NO_REQUESTS,
+        ),
+        timeline(
+            "Breaker",
+            "The state that each model's breaker is in.",
+            Target(f"{_q.gauge(c.BREAKER_STATE, 'model, state', 'max')} == 1", "{{model}} {{state}}"),
+            [(1, "in this state", YELLOW)],
+        ),
+        lines(
+            "Breaker transitions",
+            "Entries of the breaker into each state.",
+            "cps",
+            Target(_q.rate(c.BREAKER_TRANSITIONS, "model, state"), "{{model}} {{state}}"),
+        ),
+        timeline(
+            "Rules",
+            "Policy rules that hold.",
+            Target(_q.gauge(c.RULE_ACTIVE, "policy, rule", "max"), "{{policy}} {{rule}}"),
+            [(0, "-", GREY), (1, "holds", YELLOW)],
+            empty=_NO_POLICY,
         ),
     ]

@@ -32,6 +32,7 @@ _MEANS = {
     "device": "the serving device, such as `cpu` or `cuda:0`",
     "gpu": "NVML's index of a GPU",
     "uuid": "a GPU's UUID",
+    "gpu_instance": "NVML's number of a MIG instance on its GPU",
 }
 
 
