@@ -109,7 +109,7 @@ class Bundle:
     policy_documents: tuple[Loaded[PolicyDocument], ...]
     windows: tuple[AlertWindow, ...]
     problems: tuple[Problem, ...]
-    sources: tuple[Source, ...]
+    files: Files
 
     @cached_property
     def objectives(self) -> tuple[Objective, ...]:
@@ -123,7 +123,7 @@ class Bundle:
 
     def texts(self) -> dict[str, str]:
         """File name to text, for `sloctl.config.project.load_bundle_texts`."""
-        return {str(source.path): source.text for source in self.sources}
+        return {str(source.path): source.text for source in self.files.sources}
 
 
 def load_bundle(
@@ -163,7 +163,7 @@ def bundle_of(files: Files, daemon: DaemonConfig | None = None, accuracies: Accu
         *check_policies(policies, names, daemon, kept, windows, accuracies),
     ]
     whole = tuple(sorter.whole(PolicyDocument))
-    return Bundle(tuple(slos), whole, windows, arranged(problems), files.sources)
+    return Bundle(tuple(slos), whole, windows, arranged(problems), files)
 
 
 def _slo_names(

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 _WIDEST = 100  # characters of a line that are shown
-_RED, _BLUE, _BOLD, _PLAIN = "\x1b[1;31m", "\x1b[1;34m", "\x1b[1m", "\x1b[0m"
+_RED, _YELLOW, _BLUE, _BOLD, _PLAIN = "\x1b[1;31m", "\x1b[1;33m", "\x1b[1;34m", "\x1b[1m", "\x1b[0m"
+
+
+class Severity(StrEnum):
+    """Whether a file cannot be used, or can but hardly does what its author wants."""
+
+    ERROR = "error"
+    WARNING = "warning"
 
 
 class Code(StrEnum):
@@ -49,6 +56,28 @@ class Code(StrEnum):
     INVALID_POLICY = "invalid-policy"
     INVALID_EXPRESSION = "invalid-expression"
     RESTART_NEEDED = "restart-needed"
+    UNFIRABLE_ALERT = "unfirable-alert"
+    COARSE_SLICES = "coarse-slices"
+    ROUNDED_TARGET = "rounded-target"
+    TOO_FEW_EVENTS = "too-few-events"
+    MINUTE_OR_MONTH = "minute-or-month"
+    CONSTANT_INDICATOR = "constant-indicator"
+    BEYOND_RETENTION = "beyond-retention"
+    SHORT_WINDOW = "short-window"
+    MANY_SERIES = "many-series"
+    INVALID_QUERY = "invalid-query"
+    FIXED_RANGE = "fixed-range"
+    BUCKET_BOUND = "bucket-bound"
+    CONSTANT_COMPARISON = "constant-comparison"
+    WINDOW_NOT_KEPT = "window-not-kept"
+
+    @property
+    def severity(self) -> Severity:
+        """Of every problem of this kind."""
+        return Severity.WARNING if self in _WARNINGS else Severity.ERROR
+
+
+_WARNINGS = frozenset(list(Code)[list(Code).index(Code.UNFIRABLE_ALERT) :])
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +110,23 @@ class Problem:
     def render(self, *, color: bool = False) -> str:
         """Head line, excerpt with a caret, and what was expected; over several lines, without the last break."""
         where = _printable(show_path(self.path)) + (f":{self.line}:{self.column}" if self.line else "")
-        kind = _paint(f"error[{self.code}]", _RED, color)
+        style = _RED if self.severity is Severity.ERROR else _YELLOW
+        kind = _paint(f"{self.severity}[{self.code}]", style, color)
         lines = [f"{_paint(where, _BOLD, color)}: {kind}: {_printable(self.message)}"]
         gutter = " " * len(str(self.line))
         if self.excerpt.strip():
             text, offset = _clip(_printable(self.excerpt), self.column - 1)
             carets = "^" * max(1, min(self.width, len(text) - offset))
             lines.append(_paint(f"{self.line} | ", _BLUE, color) + text)
-            lines.append(_paint(f"{gutter} | ", _BLUE, color) + " " * offset + _paint(carets, _RED, color))
+            lines.append(_paint(f"{gutter} | ", _BLUE, color) + " " * offset + _paint(carets, style, color))
         if self.expected:
             lines.append(_paint(f"{gutter} = ", _BLUE, color) + f"expected: {_printable(self.expected)}")
         return "\n".join(lines)
+
+    @property
+    def severity(self) -> Severity:
+        """That of its code."""
+        return self.code.severity
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -99,6 +134,7 @@ class Problem:
             "file": show_path(self.path),
             "line": self.line,
             "column": self.column,
+            "severity": str(self.severity),
             "code": str(self.code),
             "field": self.field,
             "message": self.message,
@@ -129,6 +165,8 @@ def render(problems: Sequence[Problem], *, color: bool = False) -> str:
     """All problems, a blank line between them, and their number at the end."""
     files = len({problem.path for problem in problems})
     count = f"{len(problems)} problem{'s' * (len(problems) != 1)} in {files} file{'s' * (files != 1)}"
+    if warnings := sum(problem.severity is Severity.WARNING for problem in problems):
+        count += f", {warnings} of them {'a warning' if warnings == 1 else 'warnings'}"
     return "\n\n".join([*(problem.render(color=color) for problem in problems), count])
 
 

@@ -32,9 +32,15 @@ def grouped(objective: Objective, alarms: Iterable[Alarm]) -> list[tuple[Alarm, 
 
 def unfirable(objective: Objective, table: Sequence[AlertWindow]) -> str:
     """Why an alert could never fire, whatever happens; empty where all can."""
-    hardest = max(alarms_of(objective, table), key=lambda alarm: alarm.factor, default=None)
+    return never_fires(objective, alarms_of(objective, table))
+
+
+def never_fires(objective: Objective, alarms: Iterable[Alarm]) -> str:
+    """Why one of these alerts of an objective could never fire; empty where all can."""
     worst = 1 / objective.budget
-    if hardest is None or hardest.exceeded(worst):
+    never = [alarm for alarm in alarms if not alarm.exceeded(worst)]
+    hardest = max(never, key=lambda alarm: alarm.factor, default=None)
+    if hardest is None:
         return ""
     what, cure = ("window", "windows with a smaller budget share")
     if objective.alarms is not None:

@@ -7,13 +7,17 @@ from typing import Any
 import pytest
 
 from sloctl.cli.validate import problems_of
-from sloctl.config.problems import Code, ConfigError, Problem, arranged, render, require
+from sloctl.config.lint_objectives import Limits
+from sloctl.config.lints import Options
+from sloctl.config.problems import Code, ConfigError, Problem, Severity, arranged, render, require
 
 REFERENCE = Path(__file__).parents[2] / "docs/reference/errors.md"
 SECTIONS = dict(re.findall(r"^### (\S+)\n(.*?)(?=^##|\Z)", REFERENCE.read_text(), re.MULTILINE | re.DOTALL))
 EXAMPLES = {code: found[1] for code, text in SECTIONS.items() if (found := re.search(r"```yaml\n(.*?)```", text, re.S))}
 # A daemon to hold the examples of SLOs and policies against.
 DAEMON = "apiVersion: sloctl/v1\nkind: Daemon\nmodels: [{name: digits, variants: [fp32, int8]}]\n"
+# What the examples of warnings name as options.
+OPTIONS = Options(Limits(retention=15 * 86400.0), series=40)
 
 PROBLEM = Problem(
     Path("a.yaml"), 12, 7, Code.UNKNOWN_FIELD, "unknown field", "another", "spec.x", "    - targt: 0.99", 5
@@ -84,14 +88,17 @@ def test_every_section_says_the_cure(code: Code) -> None:
     assert "\nCure: " in SECTIONS[code]
 
 
-@pytest.mark.parametrize("code", EXAMPLES)
-def test_every_example_of_the_reference_has_the_problem_that_it_shows(code: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("code", [Code(code) for code in EXAMPLES])
+def test_every_example_of_the_reference_has_the_problem_that_it_shows(code: Code, tmp_path: Path) -> None:
     example, daemon = tmp_path / "example.yaml", tmp_path / "daemon.yaml"
     example.write_text(EXAMPLES[code])
     daemon.write_text(DAEMON)
-    alone = "kind: Daemon" in EXAMPLES[code]
-    problems = problems_of([example], None if alone else daemon)
-    assert code in {problem.code for problem in problems}, render(problems)
+    alone, queries = "kind: Daemon" in EXAMPLES[code], code.severity is Severity.WARNING
+    problems = problems_of([example], None if alone or queries else daemon, OPTIONS)
+    codes = {problem.code for problem in problems}
+    assert code in codes, render(problems)
+    if code.severity is Severity.WARNING:
+        assert codes <= {code, Code.BEYOND_RETENTION}, render(problems)
 
 
 def test_only_problems_that_yaml_alone_cannot_show_have_no_example() -> None:

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from sloctl.cli.main import app
+from sloctl.config.project import load_project
 from sloctl.engines.manifest import Accuracy, Manifest, TensorEntry, write_manifest
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +42,57 @@ def test_json_is_for_programs(project: Any) -> None:
     assert json.loads(run(ROOT / "rules/windows/demo.yaml", "--format", "json").stdout) == {"problems": []}
 
 
+WARNED = """\
+apiVersion: sloctl/v1
+kind: ServiceLevel
+metadata: {name: x}
+spec: {objectives: [{name: one, sli: success, target: 99.9%, minimumEvents: 1}]}
+"""
+
+
+def test_warnings_alone_are_fine_but_for_strict(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(WARNED)
+    result = run(path)
+    assert result.exit_code == 0
+    assert f"{path}:4:77: warning[too-few-events]: " in result.stdout
+    assert result.stdout.endswith("1 problem in 1 file, 1 of them a warning\n")
+    assert run(path, "--strict").exit_code == 1
+    (problem,) = json.loads(run(path, "--format", "json").stdout)["problems"]
+    assert problem["severity"] == "warning"
+
+
+def test_a_daemon_takes_files_with_warnings(project: Any) -> None:
+    project.write("slos/x.yaml", WARNED)
+    load_project(project.daemon)
+
+
+def test_github_shows_problems_beside_the_line(project: Any) -> None:
+    project.spoil(project.slo, "op: lte", "op: le")
+    project.write("slos/x.yaml", WARNED)
+    error, warning = run(project.daemon, "--format", "github").stdout.splitlines()
+    start = f"::error file={project.slo},line=17,col=10,title=invalid-value::op is "
+    assert error.startswith(start)
+    assert warning.startswith(f"::warning file={project.root}/slos/x.yaml,line=4,col=77,title=too-few-events::")
+
+
+def test_github_cannot_be_given_commands_of_a_files(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("apiVersion: 'a%\\n::error::'\nkind: \"SLO\\n::stop-commands::x\"\n")
+    lines = run(path, "--format", "github").stdout.splitlines()
+    assert len(lines) == 1
+
+
+def test_sarif_has_rule_level_and_region(project: Any) -> None:
+    project.spoil(project.slo, "op: lte", "op: le")
+    log = json.loads(run(project.daemon, "--format", "sarif").stdout)
+    (result,) = log["runs"][0]["results"]
+    assert (log["version"], result["ruleId"], result["level"]) == ("2.1.0", "invalid-value", "error")
+    region = result["locations"][0]["physicalLocation"]["region"]
+    assert region == {"startLine": 17, "startColumn": 10, "endColumn": 12}
+    assert run(ROOT / "rules/windows/demo.yaml", "--format", "github").stdout == ""
+
+
 def test_files_are_held_against_the_daemon_that_config_names(project: Any, tmp_path: Path) -> None:
     draft = project.write("draft.yaml", project.policy.read_text().replace("digits", "letters"))
     assert run(draft).exit_code == 0
@@ -66,8 +118,15 @@ def test_two_daemons_are_both_checked(project: Any) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("missing.yaml",), ("--format", "xml", "a.yaml"), ("--config", "missing.yaml"), (".",)],
-    ids=["no files", "a missing file", "an unknown format", "a missing daemon", "a folder"],
+    [
+        (),
+        ("missing.yaml",),
+        ("--format", "xml", "a.yaml"),
+        ("--config", "missing.yaml"),
+        (".",),
+        (str(ROOT / "rules/slo/latency.yaml"), "--retention", "15"),
+    ],
+    ids=["no files", "a missing file", "an unknown format", "a missing daemon", "a folder", "no unit"],
 )
 def test_wrong_usage_exits_with_2(arguments: tuple[str, ...]) -> None:
     assert run(*arguments).exit_code == 2
@@ -92,7 +151,7 @@ def test_several_tables_of_windows_are_alternatives_and_each_is_checked(project:
 @pytest.mark.parametrize("policy", sorted(ROOT.glob("rules/policies/*.yaml")), ids=lambda path: path.name)
 def test_what_we_ship_is_right(policy: Path) -> None:
     result = run(*ROOT.glob("rules/slo/*.yaml"), policy)  # policies are alternatives, for the same model
-    assert result.exit_code == 0, result.stdout
+    assert (result.exit_code, result.stdout) == (0, "no problems\n")
 
 
 @pytest.mark.parametrize(("floor", "code"), [(0.9, 0), (0.9999, 1)])

@@ -61,7 +61,7 @@ def test_the_sample_means_what_it_says(objectives: dict[str, Objective]) -> None
         "digits-memory": Threshold(Selector("sloctl_device_memory_ratio", {}), "lte", 0.85),
         "digits-healthy": Threshold(Selector("sloctl_health_level", {**digits, "level": ("inference",)}), "gte", 1.0),
     }
-    assert objectives["digits-success-normal"].minimum_events == 100
+    assert objectives["digits-success-normal"].minimum_events == 200
     assert (objectives["digits-busy"].period_seconds, objectives["digits-busy"].target) == (DAY, 0.95)
 
 
@@ -86,8 +86,8 @@ def test_with_too_few_events_no_alert_fires(
 ) -> None:
     guarded = objectives["digits-success-high"]
     for slo, total, fires in (
-        (guarded, 99, False),
-        (guarded, 100, True),
+        (guarded, guarded.minimum_events - 1, False),
+        (guarded, guarded.minimum_events, True),
         (replace(guarded, minimum_events=0), 99, True),
     ):
         evaluator = Evaluator([slo], workbook)
