@@ -3,16 +3,16 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from math import inf
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
 from sloctl import __version__
 from sloctl.admission.classes import PriorityClasses
 from sloctl.board import Board, Phase
-from sloctl.engines.base import TensorSpec
-from sloctl.serving.decode import Envelope, lent, parse, shared_memory_is_off, tensors, timeout, wanted
-from sloctl.serving.encode import Header
+from sloctl.engines.base import Tensor, TensorSpec
+from sloctl.serving.decode import Envelope, Wanted, lent, shared_memory_is_off, tensors, timeout, wanted
 from sloctl.serving.errors import RequestError, failed, unavailable
 from sloctl.serving.model import ModelService
 from sloctl.serving.parameters import whole
@@ -20,10 +20,21 @@ from sloctl.serving.pending import Answer, Client, Pending
 from sloctl.serving.registry import Regions
 from sloctl.serving.statistics import model_statistics
 from sloctl.serving.tracing import Trace
-from sloctl.serving.variant import VERSION
+from sloctl.serving.variant import VERSION, Variant
 
 log = structlog.get_logger("sloctl.serving")
 _EXTENSIONS = ["binary_tensor_data", "model_configuration", "statistics"]
+Response_co = TypeVar("Response_co", covariant=True)
+
+
+class Call(Protocol[Response_co]):
+    """A request in its transport: how it is read, and how it is answered. Both raise RequestError."""
+
+    def read(self) -> tuple[Envelope, memoryview]:
+        """The request, and its raw tensors."""
+
+    def answer(self, variant: Variant, request_id: str, outputs: Mapping[str, Tensor], wants: Wanted) -> Response_co:
+        """The response; `outputs` are this request's rows."""
 
 
 class DataPlane:
@@ -63,13 +74,13 @@ class DataPlane:
     async def infer(
         self,
         model: ModelService,
-        body: bytes,
-        json_length: int | None,
+        call: Call[Response_co],
         started: float,
-        client: Client | None,
+        client: Client | None = None,
         trace: Trace | None = None,
-    ) -> tuple[list[Header], bytes]:
-        """Headers and body of the response. `started` is when the request's headers had been parsed.
+        within: float = inf,
+    ) -> Response_co:
+        """The response. `started` is when the request was seen, `within` how many seconds its transport gives it.
 
         Whatever happens, the request is counted under exactly one outcome.
         """
@@ -78,19 +89,19 @@ class DataPlane:
         try:
             self._open_for_requests()
             model.require()
-            envelope, tail = parse(body, json_length)
+            envelope, tail = call.read()
             if envelope.parameters:
                 priority = self._classes.index(whole(envelope.parameters, "priority"))
             wants = wanted(envelope, model.inputs, model.everything, self._regions)
             now = self.clock()
-            deadline = started + timeout(envelope.parameters, model.config.deadline)
+            deadline = started + min(timeout(envelope.parameters, model.config.deadline), within)
             token = model.admit(now, priority, deadline)
             try:
                 pending = self._pend(model, envelope, tail, priority, deadline, now, token, client)
                 if trace is not None:
                     trace.enqueued, pending.trace = now, trace
                 variant, outputs = await pending.future
-                response = variant.encoder.encode(envelope.id, outputs, wants)
+                response = call.answer(variant, envelope.id, outputs, wants)
             finally:
                 model.leave()
             outcome = "ok"

@@ -20,13 +20,34 @@ _MICROSECOND = 1e-6
 
 
 class Input(msgspec.Struct, gc=False):
-    """One input of the envelope; `data` is unparsed JSON, absent where the tensor is binary."""
+    """One input of the envelope; `data` is unparsed JSON, absent where the tensor is binary.
+
+    Another transport brings its data otherwise, in a class of its own.
+    """
 
     name: str
     shape: list[int]
     datatype: str
     data: msgspec.Raw = msgspec.Raw()
     parameters: Parameters = None
+
+    @property
+    def inline(self) -> bool:
+        """Whether the request itself holds its data."""
+        return bool(self.data or whole(self.parameters, "binary_data_size"))
+
+    def read(self, shape: tuple[int, ...], tail: memoryview) -> tuple[Tensor, memoryview]:
+        """The tensor of its JSON, or else of the next bytes of the raw tensors, and what is left of these."""
+        size = whole(self.parameters, "binary_data_size")
+        if size is None:
+            if not self.data:
+                raise invalid("neither data nor binary_data_size is given")
+            return from_json(self.data, self.datatype, shape), tail
+        if self.data:
+            raise invalid("both data and binary_data_size are given")
+        if size > len(tail):
+            raise invalid(f"binary_data_size is {size}, but {len(tail)} bytes are left in the body")
+        return from_bytes(tail[:size], self.datatype, shape), tail[size:]
 
 
 class Output(msgspec.Struct, gc=False):
@@ -166,7 +187,7 @@ def tensors(
         try:
             place = placed(given.parameters, regions)
             if place is None:
-                found[given.name], tail = _tensor(given, shape, tail)
+                found[given.name], tail = given.read(shape, tail)
             else:
                 found[given.name] = _shared(given, shape, place, model)
         except RequestError as error:
@@ -195,21 +216,8 @@ def _shape(given: Input, spec: TensorSpec) -> tuple[int, ...]:
     return shape
 
 
-def _tensor(given: Input, shape: tuple[int, ...], tail: memoryview) -> tuple[Tensor, memoryview]:
-    size = whole(given.parameters, "binary_data_size")
-    if size is None:
-        if not given.data:
-            raise invalid("neither data nor binary_data_size is given")
-        return from_json(given.data, given.datatype, shape), tail
-    if given.data:
-        raise invalid("both data and binary_data_size are given")
-    if size > len(tail):
-        raise invalid(f"binary_data_size is {size}, but {len(tail)} bytes are left in the body")
-    return from_bytes(tail[:size], given.datatype, shape), tail[size:]
-
-
 def _shared(given: Input, shape: tuple[int, ...], place: Place, model: ModelInputs) -> Tensor | DeviceArray:
-    if given.data or whole(given.parameters, "binary_data_size"):
+    if given.inline:
         raise invalid("both data and shared memory are given")
     tensor = place.tensor(given.datatype, shape)
     if isinstance(tensor, DeviceArray) and not model.on_gpu:

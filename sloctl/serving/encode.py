@@ -21,7 +21,7 @@ def _dimensions(shape: tuple[int, ...]) -> bytes:
     return b",".join([b"%d" % size for size in shape])
 
 
-def _put(name: str, array: Tensor, datatype: str, place: Place) -> dict[str, Any]:
+def put(name: str, array: Tensor, datatype: str, place: Place) -> dict[str, Any]:
     """Writes an output to shared memory; returns the parameters that tell where it is. Raises RequestError."""
     size = place.put(name, array, datatype)
     where = {"shared_memory_region": place.region.name, "shared_memory_byte_size": size}
@@ -29,12 +29,15 @@ def _put(name: str, array: Tensor, datatype: str, place: Place) -> dict[str, Any
 
 
 class Encoder:
-    """Writes the responses of one variant: its name in the parameters and in the header `sloctl-variant`."""
+    """Writes the responses of one variant: its name in the parameters and in the header `sloctl-variant`.
+
+    `datatypes` are those of its outputs by name.
+    """
 
     def __init__(self, model: str, version: str, variant: str, outputs: Sequence[TensorSpec]) -> None:
         named = {"model_name": model, "model_version": version, "parameters": {"sloctl_variant": variant}}
         self._begin = orjson.dumps(named)[:-1]
-        self._datatypes = {spec.name: spec.datatype for spec in outputs}
+        self.datatypes = {spec.name: spec.datatype for spec in outputs}
         self._heads = {
             spec.name: orjson.dumps({"name": spec.name, "datatype": spec.datatype})[:-1] + b',"shape":['
             for spec in outputs
@@ -51,10 +54,10 @@ class Encoder:
             parts += (b',"id":', orjson.dumps(request_id))
         separator = b',"outputs":['
         for name in wanted.names:
-            array, datatype = outputs[name], self._datatypes[name]
+            array, datatype = outputs[name], self.datatypes[name]
             shape = _dimensions(array.shape)
             if name in wanted.places:
-                said = orjson.dumps(_put(name, array, datatype, wanted.places[name]))
+                said = orjson.dumps(put(name, array, datatype, wanted.places[name]))
                 parts += (separator, self._heads[name], shape, b'],"parameters":', said, b"}")
             elif name in wanted.binary:
                 data = to_bytes(array, datatype)

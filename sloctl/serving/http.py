@@ -2,20 +2,22 @@
 
 import math
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 import orjson
 import structlog
 
+from sloctl.engines.base import Tensor
 from sloctl.serving.dataplane import DataPlane
+from sloctl.serving.decode import Envelope, Wanted, parse
 from sloctl.serving.encode import Header
 from sloctl.serving.errors import RequestError, invalid
 from sloctl.serving.model import ModelService
 from sloctl.serving.pending import Client
 from sloctl.serving.registry import Kind
 from sloctl.serving.tracing import RequestTracer
-from sloctl.serving.variant import VERSION
+from sloctl.serving.variant import VERSION, Variant
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -27,6 +29,23 @@ _CLOSE = (b"connection", b"close")
 _UNSUPPORTED = ("trace", "logging")
 _SHARED = re.compile(r"/v2/(system|cuda)sharedmemory(?:/region/(.+))?/(status|register|unregister)", re.DOTALL)
 _STOPPED_HALFWAY = RequestError(499, "the client went away", outcome="cancelled")
+
+
+class _Call:
+    """An inference request and its response over HTTP."""
+
+    __slots__ = ("body", "json_length")
+
+    def __init__(self, body: bytes, json_length: int | None) -> None:
+        self.body, self.json_length = body, json_length
+
+    def read(self) -> tuple[Envelope, memoryview]:
+        return parse(self.body, self.json_length)
+
+    def answer(
+        self, variant: Variant, request_id: str, outputs: Mapping[str, Tensor], wants: Wanted
+    ) -> tuple[list[Header], bytes]:
+        return variant.encoder.encode(request_id, outputs, wants)
 
 
 class HttpApp:
@@ -52,7 +71,8 @@ class HttpApp:
                 if self._tracer is not None:
                     trace = self._tracer.begin(model.name, scope["headers"], started)
                 json_length, body = await self._read(model, scope["headers"], receive)
-                headers, body = await plane.infer(model, body, json_length, started, _client(receive), trace)
+                call = _Call(body, json_length)
+                headers, body = await plane.infer(model, call, started, _client(receive), trace)
                 status = 200
             elif (shared := _SHARED.fullmatch(scope["path"])) is not None:
                 status, (headers, body) = 200, _json(await self._shared_memory(scope["method"], shared, receive))
