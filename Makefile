@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all check format bench lock dashboards clean
+.PHONY: demo test test-all check format bench lock dashboards proto clean
 
 demo: $(VENV)/.installed
 	$(BIN)/sloctl demo
@@ -30,6 +30,11 @@ bench: $(VENV)/.installed tools
 
 dashboards: $(VENV)/.installed
 	$(BIN)/sloctl dashboards --out grafana/dashboards --docs docs/reference/metrics.md
+
+# The descriptors of V2 over gRPC, from NVIDIA's definitions.
+proto: $(VENV)/.installed
+	cd sloctl/serving/rpc/proto && $(CURDIR)/$(BIN)/python -m grpc_tools.protoc -I . --descriptor_set_out=v2.binpb \
+	    --include_imports grpc_service.proto health.proto
 
 # Needs uv; everything else gets by with pip.
 lock:

@@ -44,4 +44,7 @@ def serve(
     for name, sock in (("serving", supervisor.data_socket), ("control", supervisor.control_socket)):
         host, port = sock.getsockname()[:2]
         typer.echo(f"sloctl: {name} on http://{host}:{port}", err=True)
+    if supervisor.grpc_socket is not None:
+        host, port = supervisor.grpc_socket.getsockname()[:2]
+        typer.echo(f"sloctl: gRPC on {host}:{port}", err=True)
     sys.exit(supervisor.run())

@@ -21,13 +21,22 @@ def is_loopback(host: str) -> bool:
 
 
 class ServingConfig(Model):
-    """The data plane's V2 endpoint. Port 0 lets the system choose."""
+    """The data plane's V2 endpoints, HTTP and gRPC. Port 0 lets the system choose."""
 
     host: str = "127.0.0.1"
     port: Port = 8000
+    grpc: bool = True
+    grpc_port: Port | None = None  # by default the port after that of HTTP
     max_body_bytes: Annotated[int, Field(gt=0)] = 64 * 1024 * 1024
     drain_timeout: Duration = 10.0
     shared_memory: bool | None = None  # who may register it reads and writes this user's; by default on a loopback host
+
+    @property
+    def rpc_port(self) -> int:
+        """The port of gRPC."""
+        if self.grpc_port is not None:
+            return self.grpc_port
+        return (self.port + 1) % 65536 if self.port else 0
 
     @property
     def shares_memory(self) -> bool:

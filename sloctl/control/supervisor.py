@@ -55,6 +55,21 @@ def listen(host: str, port: int, field_name: str) -> socket.socket:
     return sock
 
 
+def reserve(host: str, port: int, field_name: str) -> socket.socket:
+    """A bound TCP socket that never listens: nobody else gets its port, but for this user's with SO_REUSEPORT.
+
+    For a server that binds its port itself, and may be started anew. Raises PortError.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with listen(host, port, field_name) as probe:  # alone, to find out whether somebody listens there
+        port = probe.getsockname()[1]
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+        sock.setsockopt(socket.SOL_SOCKET, option, 1)
+    sock.bind((host, port))
+    return sock
+
+
 def memory_file(text: str) -> int:
     """A descriptor that children read `text` from."""
     fd = os.memfd_create("sloctl-config", 0)
@@ -84,10 +99,12 @@ class Supervisor:
     """Starts the planes and keeps them up until it is told to stop."""
 
     def __init__(self, runtime: Runtime, texts: str) -> None:
-        """Binds both ports and creates the board; `texts` is the accepted SLO and policy files as JSON."""
+        """Binds the ports and creates the board; `texts` is the accepted SLO and policy files as JSON."""
         daemon = runtime.daemon
         self._runtime = runtime
         self.data_socket = listen(daemon.serving.host, daemon.serving.port, "serving.port")
+        serving = daemon.serving
+        self.grpc_socket = reserve(serving.host, serving.rpc_port, "serving.grpcPort") if serving.grpc else None
         self.control_socket = listen(daemon.control.host, daemon.control.port, "control.port")
         self.boards = [Board.create(runtime.topology) for _ in daemon.hosts]
         config, bundle = memory_file(runtime.to_json()), memory_file(texts)
@@ -109,6 +126,8 @@ class Supervisor:
         name = "data" if len(self.boards) == 1 else f"data {labels(daemon.hosts)[place]}"
         plane = _plane(name, "sloctl.serving", [*flags, *boards], self.boards[place].data_status)
         plane.command += ["--place", str(place)]
+        if self.grpc_socket is not None:
+            plane.command += ["--grpc-port", str(self.grpc_socket.getsockname()[1])]
         if seen := visible([daemon.hosts[place], *daemon.pins.values()]):
             plane.environment["CUDA_VISIBLE_DEVICES"] = ",".join(seen)
         return plane

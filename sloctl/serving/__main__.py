@@ -30,6 +30,7 @@ def _arguments() -> argparse.Namespace:
     what = "board of another data plane that accepts from the same socket"
     parser.add_argument("--other-board-fd", type=int, metavar="N", action="append", default=[], help=what)
     parser.add_argument("--place", type=int, metavar="N", default=0, help="which of the devices this process is for")
+    parser.add_argument("--grpc-port", type=int, metavar="N", help="port for gRPC, shared with other data planes")
     return parser.parse_args()
 
 
@@ -41,7 +42,7 @@ async def _serve(arguments: argparse.Namespace, runtime: Runtime, board: Board, 
     pins = {variant: local(pin, seen) for variant, pin in daemon.pins.items()}
     hosting = EngineHosting(device, daemon.preflight, runtime.state_dir, pins)
     others = [Board.attach(fd, runtime.topology).data_status for fd in arguments.other_board_fd]
-    process = Process(runtime, board, hosting, regions_fd, device, others)
+    process = Process(runtime, board, hosting, regions_fd, device, others, arguments.grpc_port)
     await process.run(socket.socket(fileno=arguments.http_fd))
 
 

@@ -38,6 +38,8 @@ from sloctl.telemetry.tracing import provider
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
+    from sloctl.serving.rpc.server import RpcServer
+
 log = structlog.get_logger("sloctl.serving")
 _BEAT = 0.1
 _LAST_WORDS = 0.5  # seconds in which a process that must end still says why
@@ -67,10 +69,12 @@ class Process:
         regions_fd: int,
         device: str = "cpu",
         others: Sequence[PlaneStatus] = (),
+        grpc_port: int | None = None,
     ) -> None:
         """`regions_fd` is a file without a name that holds the registrations of shared memory.
 
         `device` is what this process runs on, as it sees it, and `others` are those that accept from the same socket.
+        Without a `grpc_port` there is no gRPC.
         """
         daemon = runtime.daemon
         loop = asyncio.get_running_loop()
@@ -86,7 +90,9 @@ class Process:
         self._others = others
         regions = Regions(Record(regions_fd), device, bool(others)) if daemon.serving.shares_memory else None
         self._plane = DataPlane(board, self._models, classes, regions)
-        app = HttpApp(self._plane, daemon.serving.max_body_bytes, self._make_tracer())
+        tracer, most = self._make_tracer(), daemon.serving.max_body_bytes
+        app = HttpApp(self._plane, most, tracer)
+        self._rpc = _rpc(self._plane, daemon.serving.host, grpc_port, most, tracer)
         self._server = _Server(
             uvicorn.Config(
                 app,
@@ -130,7 +136,11 @@ class Process:
             loop.add_signal_handler(number, self._stop)
         self._keep(self._beat())
         self._keep(self._start())
+        if self._rpc is not None:
+            await self._rpc.start()
         await self._server.serve([])
+        if self._rpc is not None:
+            await self._rpc.stop()
         for model in self._models.values():
             model.close()
         if self._spans is not None:
@@ -235,6 +245,14 @@ class Process:
             log.warning("requests were still running when the drain timeout ended", requests=running)
         self._server.should_exit = True
         self._door.close()
+
+
+def _rpc(plane: DataPlane, host: str, port: int | None, most: int, tracer: RequestTracer | None) -> "RpcServer | None":
+    if port is None:
+        return None
+    from sloctl.serving.rpc.server import RpcServer  # takes a moment to import, which those without it need not spend
+
+    return RpcServer(plane, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", most, tracer)
 
 
 def leave(status: int) -> None:

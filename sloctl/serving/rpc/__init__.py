@@ -1,0 +1,1 @@
+"""V2 over gRPC: `inference.GRPCInferenceService` as Triton and KServe have it, and gRPC's own health service."""
