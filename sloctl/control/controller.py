@@ -90,7 +90,8 @@ class Controller:
         now = self._clock()
         self._judge = Judge(bundle.objectives, bundle.windows, self._board, self._gauges)
         self._judge.begin(self._senses.recent.newest, now, saved.get("judge"))
-        self._judge.evaluator.restore([row for row in self.store.history() if row[0] in self._judge.resumed])
+        self.store.forget_others(self._judge.resumed)
+        self._judge.evaluator.restore(self.store.history())
         self._alerts = Alerts(bundle.objectives, bundle.windows, saved.get("alerts", ()))
         vocabulary = Vocabulary.of(bundle.objectives, topology)
         if self._recorder is not None:

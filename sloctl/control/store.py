@@ -9,7 +9,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,13 @@ class Store:
     def history(self) -> list[HistoryRow]:
         """All kept slots, oldest first."""
         return self._db.execute("SELECT slo, ring, slot, good, total FROM history ORDER BY slot").fetchall()
+
+    def forget_others(self, slos: Collection[str]) -> None:
+        """Drops the slots of all SLOs but these: one that begins anew must not meet counts from before."""
+        with self._transaction():
+            for (name,) in self._db.execute("SELECT DISTINCT slo FROM history").fetchall():
+                if name not in slos:
+                    self._db.execute("DELETE FROM history WHERE slo = ?", (name,))
 
     def state(self, key: str) -> Any:
         """A saved value, or None."""

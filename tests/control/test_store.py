@@ -48,6 +48,14 @@ def test_slots_past_their_retention_go_and_others_stay(tmp_path):
     store.close()
 
 
+def test_slots_of_slos_that_begin_anew_are_forgotten(tmp_path):
+    store = Store(tmp_path)
+    store.save([("goes-on", 1, 10, 1, 1), ("anew", 1, 10, 900, 900), ("anew", -2, 5, 7, 7)], {}, {})
+    store.forget_others({"goes-on"})
+    assert store.history() == [("goes-on", 1, 10, 1, 1)]
+    store.close()
+
+
 def test_a_failed_transaction_changes_nothing(tmp_path):
     store = Store(tmp_path)
     with pytest.raises(sqlite3.Error):

@@ -1,9 +1,11 @@
 """Every form of SLO in a running daemon: counted, shown, and continued after a restart."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from running_daemon import until
+from running_daemon import SLOS, until
 
 pytestmark = pytest.mark.integration
 
@@ -39,3 +41,22 @@ def test_the_samples_are_judged_and_their_history_goes_on_after_a_restart(daemon
     served.start()
     assert counted(served, "tiny-quick-engine") >= before
     assert slos(served)["tiny-month"]["periodBegan"] == began
+
+
+def test_an_slo_that_counts_something_else_from_a_reload_on_leaves_no_counts_of_before(daemon):
+    served, name = daemon(), "tiny-availability"
+    assert all(served.infer()[0] == 200 for _ in range(40))
+    served.wait_metric(40, "sloctl_slo_events_total", slo=name)
+    until(lambda: _kept(served, name).count(40) > 1, 10, "slots before the last one are kept")
+    (served.config.parent / "slo.yaml").write_text(SLOS.replace("[ok, error]", "[ok, error, invalid]"))
+    assert served.post("/api/v1/reload", {})[0] == 200
+    assert served.infer({"inputs": []})[0] == 400
+    served.wait_metric(1, "sloctl_slo_events_total", slo=name)
+    assert served.stop() == 0
+    assert 40 not in _kept(served, name), "cumulative counts of both together would make windows negative"
+
+
+def _kept(served, name):
+    with closing(sqlite3.connect(served.config.parent / "state/sloctl.db")) as db:
+        query = "SELECT total FROM history WHERE slo = ? AND ring = 1"
+        return [total for (total,) in db.execute(query, (name,))]
