@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import structlog
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -21,6 +22,7 @@ from sloctl.config.base import parse_duration
 from sloctl.control.controller import Controller, RequestError
 from sloctl_exporters.prometheus import render
 
+log = structlog.get_logger("sloctl.control")
 _MOST_BODY = 64 * 1024
 _MOST_NOTIFICATION = 2 * 1024 * 1024  # a thousand alerts of two kilobytes
 _MOST_ROWS = 1000
@@ -152,13 +154,25 @@ class Api:
         if self._token is None:
             return
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(given.encode(), self._token.encode()):
+        if not self._token or not hmac.compare_digest(given.encode(), self._token.encode()):
             raise HTTPException(401, "a valid bearer token is needed", {"www-authenticate": "Bearer"})
 
 
 def read_token(path: Path | None) -> str | None:
-    """The token in a file, or None where none is configured."""
-    return path.read_text().strip() if path else None
+    """The token in a file; None where none is configured, "" (no token opens it) where the file has none any more.
+
+    A start of the daemon refuses such a file. A restart of this process alone has to go on without writes.
+    """
+    if path is None:
+        return None
+    try:
+        token = path.read_text(encoding="utf-8").strip()
+        why = "" if token else "it is empty"
+    except (OSError, ValueError) as error:
+        token, why = "", str(error)
+    if why:
+        log.error("no token: all writes are refused until the daemon is restarted with one", file=str(path), why=why)
+    return token
 
 
 async def _json(request: Request, most: int) -> bytes:

@@ -33,6 +33,8 @@ from sloctl.policy.fallback import FALLBACK
 from sloctl.telemetry.families import Family
 
 _SAVE_EVERY = 1.0
+_LONGEST_OVERRIDE = 365 * 86400.0  # seconds; for longer there is the configuration
+_MOST_ROWS = 2**63  # SQLite numbers no more
 _KINDS = ("variant", "admit", "breaker")
 Clock = Callable[[], float]
 
@@ -232,7 +234,7 @@ class Controller:
     def decision(self, number: int) -> dict[str, Any]:
         """One decision with all that is kept of it. Raises RequestError if there is none of that number."""
         with self._lock:
-            record = self.store.decision(number)
+            record = self.store.decision(number) if number < _MOST_ROWS else None
         if record is None:
             raise RequestError(f"there is no decision {number}", 404)
         return report.decision(record, facts=True)
@@ -257,6 +259,8 @@ class Controller:
             lasts = parse_duration(body.get("expires", "30m"))
         except ValueError as error:
             raise RequestError(f"expires: {error}") from None
+        if not 0 < lasts <= _LONGEST_OVERRIDE:
+            raise RequestError(f"expires: expected more than 0s and at most {format_duration(_LONGEST_OVERRIDE)}")
         with self._lock:
             now = self._wall()
             reason = str(body.get("reason", ""))[:500]
@@ -281,7 +285,7 @@ class Controller:
     def drop_override(self, number: int) -> None:
         """Ends an override. Raises RequestError if there is none of that number."""
         with self._lock:
-            if not self.store.drop_override(number):
+            if number >= _MOST_ROWS or not self.store.drop_override(number):
                 raise RequestError(f"there is no override {number}", 404)
 
     def _overrides(self) -> dict[str, list[Override]]:

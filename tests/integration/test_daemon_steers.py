@@ -12,6 +12,7 @@ from sloctl.policy import trace
 pytestmark = pytest.mark.integration
 
 TOKEN = "open-sesame"
+EXPIRES = "error: expires: expected more than 0s and at most 365d"
 BREAKER = {
     "slidingWindowSize": 20,
     "minimumNumberOfCalls": 5,
@@ -137,20 +138,29 @@ def test_an_override_holds_until_it_is_cleared_or_expires(served):
         (["override", "tiny", "--variant", "bogus"], "error: tiny has no variant 'bogus'; it has exact, rough"),
         (["override", "nope", "--variant", "exact"], "error: there is no model 'nope'; there is tiny"),
         (["override", "--clear", "999"], "error: there is no override 999"),
+        (["override", "tiny", "--variant", "exact", "--expires", "99999999d"], EXPIRES),
+        (["override", "tiny", "--variant", "exact", "--expires", "0s"], EXPIRES),
+        (["override", "--clear", str(2**63)], f"error: there is no override {2**63}"),
         (["explain", "999999"], "error: there is no decision 999999"),
+        (["explain", str(2**63)], f"error: there is no decision {2**63}"),
         (["layers", "nope"], "error: there is no model 'nope'; there is tiny"),
     ],
     ids=[
         "an unknown variant",
         "an unknown model",
         "an override that is not there",
+        "an override beyond all calendars",
+        "an override that has ended",
+        "a number of an override that no database has",
         "a decision that is not there",
+        "a number of a decision that no database has",
         "layers of an unknown model",
     ],
 )
 def test_commands_say_what_cannot_be_done(served, words, says):
     said = served.cli(*words)
     assert (said.returncode, said.stderr.strip()) == (1, says)
+    assert served.get("/api/v1/overrides") == (200, {"overrides": []})
 
 
 def test_status_and_layers_tell_what_is_going_on(served):
@@ -202,4 +212,16 @@ def test_writes_want_the_token_and_faults_want_permission(daemon, tmp_path):
     assert served.post("/api/v1/reload", {}, **right)[0] == 200
     status, answer = served.post("/api/v1/faults", {"model": "tiny", "faults": ["error"]}, **right)
     assert (status, answer["error"].split(";")[0]) == (403, "fault injection is off")
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.write_text("\n"), lambda path: path.unlink()])
+def test_a_token_file_that_is_spoilt_later_opens_nothing(daemon, tmp_path, spoil):
+    (tmp_path / "token").write_text(TOKEN)
+    served = daemon(control={"port": 0, "tick": "100ms", "tokenFile": "token"})
+    spoil(tmp_path / "token")
+    old = served.pid("control")
+    os.kill(old, signal.SIGKILL)
+    until(lambda: served.pid("control") != old, 10, "the control plane is back")
+    for bearer in ({}, {"authorization": "Bearer "}, {"authorization": f"Bearer {TOKEN}"}):
+        assert served.post("/api/v1/reload", {}, **bearer)[0] == 401
     assert served.infer()[0] == 200
