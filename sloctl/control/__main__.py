@@ -15,6 +15,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from sloctl.board import Board, Boards, Phase
 from sloctl.config.runtime import Runtime
+from sloctl.connection import Connection
 from sloctl.control.api import Api, read_token
 from sloctl.control.controller import Controller, RequestError, accepted_bundle
 from sloctl.control.recording import Recorder
@@ -94,7 +95,9 @@ async def _serve(controller: Controller, runtime: Runtime, board: Boards, fd: in
     token_file = runtime.daemon.control.token_file
     token = read_token(runtime.path.parent / token_file if token_file else None)
     app = Api(controller, token).app()
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        app, http=Connection, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2
+    )
     server = _Server(config)
     loop.add_signal_handler(signal.SIGTERM, lambda: setattr(server, "should_exit", True))
     loop.add_signal_handler(signal.SIGHUP, lambda: loop.run_in_executor(None, _reload, controller))

@@ -6,6 +6,7 @@ never touches an engine, and what it hands to a new process is what was validate
 
 import ctypes
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -27,6 +28,7 @@ _HEARTBEAT_PATIENCE = 10.0  # of a running plane whose loop does not turn
 _START_PATIENCE = 300.0  # of a plane that has not yet said that it is there
 _STEADY = 5.0  # a process that lived this long is started anew at once
 _LONGEST_BACKOFF = 10.0
+_DESCRIPTORS = 65536  # each connection takes one; the usual soft limit of 1024 is for programs that call select(2)
 _KILL_AFTER = 5.0  # on top of the drain time
 
 _OWN_WORDS = {ending.name.lower() for ending in Ending}  # the plane itself says why
@@ -77,6 +79,14 @@ def memory_file(text: str) -> int:
     return fd
 
 
+def allow_descriptors() -> None:
+    """Raises this process's limit of open files, which the planes inherit, as far as the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 @dataclass
 class _Plane:
     """One plane: how to start it, and the process that runs now."""
@@ -101,6 +111,7 @@ class Supervisor:
     def __init__(self, runtime: Runtime, texts: str) -> None:
         """Binds the ports and creates the board; `texts` is the accepted SLO and policy files as JSON."""
         daemon = runtime.daemon
+        allow_descriptors()
         self._runtime = runtime
         self.data_socket = listen(daemon.serving.host, daemon.serving.port, "serving.port")
         serving = daemon.serving

@@ -7,15 +7,22 @@ another one can; when none can, each takes them, to say why.
 """
 
 import asyncio
+import errno
+import os
 import socket
 import time
 from collections.abc import Callable, Sequence
 
+import structlog
+
 from sloctl.board import PlaneStatus
 
+log = structlog.get_logger("sloctl.serving")
 _MOMENT = 0.005  # longer than the turn of a busy loop, shorter than anybody notices when connecting
 _CLOSED = 0.05  # between two looks of one that cannot serve
 _PATIENCE = 1.0  # the others beat every 0.1 s
+_FULL = 1.0  # from one attempt to the next where the process or the machine has no room for another connection
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Door:
@@ -63,16 +70,18 @@ class Door:
         self.offer()
         pause = self._pause()
         if not pause:
-            self._accept()
-            return
+            if self._accept():
+                return
+            pause = _FULL
         self._loop.remove_reader(self._sock.fileno())
         self._loop.call_later(pause, self._look_again, pause == _MOMENT)
 
     def _look_again(self, waited: bool) -> None:
         if not self._open:
             return
-        if waited:
-            self._accept()  # nobody else has, if it is still there
+        if waited and not self._accept():  # nobody else has taken it, if it is still there
+            self._loop.call_later(_FULL, self._look_again, False)
+            return
         self._loop.add_reader(self._sock.fileno(), self._look)
 
     def _pause(self) -> float:
@@ -84,17 +93,23 @@ class Door:
             return _CLOSED
         return _MOMENT if self._count > min(counts) else 0.0
 
-    def _accept(self) -> None:
+    def _accept(self) -> bool:
+        """Takes a connection, if it is still there; False where there is no room for one, which then waits."""
         try:
             connection, _ = self._sock.accept()
-        except OSError:  # another process was faster, or the client has gone
-            return
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                why = os.strerror(error.errno).lower()
+                log.error("a connection cannot be accepted: clients wait", why=why, connections=self._count)
+                return False
+            return True  # another process was faster, or the client has gone
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         task = self._loop.create_task(self._enter(connection))
         self._entering.add(task)
         task.add_done_callback(self._entering.discard)
         self.offer()
+        return True
 
     async def _enter(self, connection: socket.socket) -> None:
         await self._loop.connect_accepted_socket(self._protocol, connection)

@@ -22,6 +22,7 @@ import uvicorn
 from sloctl.admission.classes import PriorityClasses
 from sloctl.board import Board, Ending, LevelState, Phase, PlaneStatus
 from sloctl.config.runtime import Runtime
+from sloctl.connection import Connection
 from sloctl.serving.dataplane import DataPlane
 from sloctl.serving.door import Door
 from sloctl.serving.http import HttpApp
@@ -96,7 +97,7 @@ class Process:
         self._server = _Server(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=Connection,
                 ws="none",
                 lifespan="off",
                 log_config=None,

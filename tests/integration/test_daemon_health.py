@@ -4,6 +4,10 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
+import threading
+import urllib.request
+from contextlib import closing
 
 import pytest
 from running_daemon import IDLE_POLICY, MODEL, request, until
@@ -96,3 +100,20 @@ def test_a_model_that_exceeds_its_memory_budget_is_refused_with_the_arithmetic(d
     assert "margin" in message
     status, _, body = served.infer()
     assert (status, json.loads(body)["reason"]) == (503, "no_variant")
+
+
+def test_health_is_told_while_the_disk_keeps_the_control_plane_waiting(served):
+    with closing(sqlite3.connect(served.config.parent / "state/sloctl.db", isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")  # each save now waits for seconds, with the controller's lock in its hands
+        until(lambda: _stuck(served), 20, "what needs the lock waits")
+        for path in ("ready", "live", "startup", "ready", "live"):
+            url = f"http://127.0.0.1:{served.control}/health/{path}"
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                assert answer.status == 200
+
+
+def _stuck(served):
+    asking = threading.Thread(target=request, args=(served.control, "GET", "/api/v1/overrides"))
+    asking.start()
+    asking.join(1)
+    return asking.is_alive()

@@ -1,7 +1,9 @@
 """The daemon from outside: it starts, answers, counts, and stops without dropping anybody."""
 
 import os
+import resource
 import shutil
+import socket
 import threading
 
 import numpy as np
@@ -86,3 +88,41 @@ def test_sigterm_answers_what_is_in_flight_and_exits_with_0(daemon):
     for port in (served.serving, served.control):
         with pytest.raises(ConnectionRefusedError):
             request(port, "GET", "/")
+
+
+def test_the_planes_may_hold_as_many_connections_as_the_system_allows(daemon):
+    served = daemon()
+    most = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1] % 2**64, 65536)
+    for plane in ("data", "control"):
+        assert resource.prlimit(served.pid(plane), resource.RLIMIT_NOFILE)[0] >= most
+
+
+HEAD = b"POST /v2/models/tiny/infer HTTP/1.1\r\nhost: x\r\n"
+ENDLESS = {
+    "headers": (HEAD, b"x-more: " + b"a" * 4096 + b"\r\n"),
+    "a header": (HEAD + b"x-more: ", b"a" * 4096),
+    "a path": (b"GET /", b"a" * 4096),
+    "a trailer": (HEAD + b"transfer-encoding: chunked\r\n\r\n1\r\n{\r\n0\r\nx-more: ", b"a" * 4096),
+}
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+@pytest.mark.parametrize("plane", ["serving", "control"])
+def test_a_request_whose_head_does_not_end_is_cut_off(shared, plane, what):
+    served = shared()
+    begin, more = ENDLESS[what]
+    with socket.create_connection(("127.0.0.1", getattr(served, plane)), timeout=20) as client:
+        client.sendall(begin)
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            client.sendall(more * 16384)  # 64 MiB, should nothing end it
+    assert served.infer()[0] == 200
+
+
+def test_large_heads_within_the_bound_and_bodies_in_small_parts_are_answered(shared):
+    served = shared()
+    assert request(served.serving, "GET", "/v2", headers={"x-more": "a" * 30_000})[0] == 200
+    body = b'{"inputs": []}' + b" " * 30_000
+    with socket.create_connection(("127.0.0.1", served.serving), timeout=20) as client:
+        client.sendall(HEAD + b"transfer-encoding: chunked\r\n\r\n")
+        client.sendall(b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 400")
