@@ -20,6 +20,7 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/sloctl dashboards --out grafana/dashboards --docs docs/reference/metrics.md --check
+	$(BIN)/sloctl schema --out rules/schema --check
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
@@ -30,6 +31,9 @@ bench: $(VENV)/.installed tools
 
 dashboards: $(VENV)/.installed
 	$(BIN)/sloctl dashboards --out grafana/dashboards --docs docs/reference/metrics.md
+
+schema: $(VENV)/.installed
+	$(BIN)/sloctl schema --out rules/schema
 
 # The descriptors of V2 over gRPC, from NVIDIA's definitions.
 proto: $(VENV)/.installed

@@ -15,23 +15,12 @@ def dashboards(
 
     Exit status: 0 written or current, 1 not current, 2 wrong usage, 3 a file cannot be written.
     """
+    from sloctl.cli.generated import settle
+
     if out is None and docs is None:
         raise typer.BadParameter("nothing to do: name --out DIR, --docs FILE or both")
     wanted = generated(out, docs)
-    stale = [path for path, text in wanted.items() if _text(path) != text]
-    if check:
-        for path in stale:
-            typer.echo(f"{path} is not current; write it anew without --check", err=True)
-        raise typer.Exit(1 if stale else 0)
-    for path in stale:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(wanted[path], encoding="utf-8")
-        except OSError as error:
-            typer.echo(f"error: cannot write {path}: {error.strerror}", err=True)
-            raise typer.Exit(3) from None
-    for path in wanted:
-        typer.echo(f"{path} {'written' if path in stale else 'is current'}", err=True)
+    settle(wanted, check=check)
 
 
 def generated(out: Path | None, docs: Path | None) -> dict[Path, str]:
@@ -44,10 +33,3 @@ def generated(out: Path | None, docs: Path | None) -> dict[Path, str]:
     if docs is not None:
         files[docs] = grafana.metrics_reference()
     return files
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None

@@ -4,7 +4,7 @@ import re
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 FROM_FILE = {"from_file": True}
@@ -50,7 +50,8 @@ def _duration(value: Any, info: ValidationInfo) -> float:
     return parse_duration(value)
 
 
-Duration = Annotated[float, BeforeValidator(_duration)]
+DURATION_FORM = {"type": "string", "pattern": rf"^({_PART.pattern})+$", "examples": ["250ms", "5m", "1h30m", "30d"]}
+Duration = Annotated[float, BeforeValidator(_duration), WithJsonSchema(DURATION_FORM)]
 """Seconds; written in YAML with a unit."""
 
 
@@ -85,7 +86,8 @@ def _bytes(value: Any, info: ValidationInfo) -> int:
     return parse_bytes(value)
 
 
-Bytes = Annotated[int, BeforeValidator(_bytes)]
+_BYTES_FORM = {"type": "string", "pattern": f"^{_BYTES.pattern}$", "examples": ["512MiB", "2GiB"]}
+Bytes = Annotated[int, BeforeValidator(_bytes), WithJsonSchema(_BYTES_FORM)]
 """Bytes; written in YAML with a unit."""
 
 

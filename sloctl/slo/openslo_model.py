@@ -8,13 +8,13 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
 
 from sloctl.config.base import Metadata, Model
 from sloctl.slo.calendars import Calendar
 from sloctl.slo.objective import Op
 from sloctl.slo.openslo_alerting import AlertPolicySpec, DocumentMetadata, Name
-from sloctl.slo.shorthand import LONGEST, Shorthand, parse_period, parse_shorthand, seconds_of
+from sloctl.slo.shorthand import LONGEST, SHORTHAND_FORM, Shorthand, parse_period, parse_shorthand, seconds_of
 
 
 def _refused(why: str) -> BeforeValidator:
@@ -136,10 +136,19 @@ def _zone(value: Any) -> Any:
     return value
 
 
+_CIVIL_FORM = WithJsonSchema(
+    {
+        "type": "string",
+        "pattern": "^[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}( [0-9]{1,2}:[0-9]{1,2}(:[0-9]{1,2})?)?$",
+        "examples": ["2026-01-01 00:00:00"],
+    }
+)
+
+
 class CalendarSpec(Model):
     """Where calendar periods begin: a civil time and its zone."""
 
-    start_time: Annotated[datetime, BeforeValidator(_civil)]
+    start_time: Annotated[datetime, BeforeValidator(_civil), _CIVIL_FORM]
     time_zone: Annotated[str, BeforeValidator(_zone)]
 
 
@@ -188,6 +197,9 @@ def _slice_window(value: Any) -> Any:
     return int(seconds)
 
 
+_SLICE_FORM = WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, SHORTHAND_FORM]})
+
+
 class SloObjective(Model):
     """One target; `op` and `value` belong to a thresholdMetric (durations in seconds)."""
 
@@ -197,7 +209,8 @@ class SloObjective(Model):
     target: float | None = None
     target_percent: float | None = None
     time_slice_target: Annotated[float, Field(gt=0, le=1)] | None = None
-    time_slice_window: Annotated[int, BeforeValidator(_slice_window)] | None = None  # seconds
+    # OpenSLO writes minutes or a duration; here it is seconds.
+    time_slice_window: Annotated[int, BeforeValidator(_slice_window), _SLICE_FORM] | None = None
     indicator: Annotated[None, _COMPOSITE] = None
     indicator_ref: Annotated[None, _COMPOSITE] = None
     composite_weight: Annotated[None, _COMPOSITE] = None

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from sloctl.config.base import Duration, Model
 from sloctl.slo.alarms import unfirable
@@ -31,6 +31,17 @@ def _share(value: Any) -> Any:
     if isinstance(value, str):
         raise ValueError("expected a share such as 99.9% or 0.999")  # noqa: TRY004  pydantic reads ValueErrors
     return value
+
+
+_SHARE_FORM = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+            {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?%$"},
+        ],
+        "examples": ["99.9%", 0.999],
+    }
+)
 
 
 def _later(why: str) -> BeforeValidator:
@@ -84,7 +95,7 @@ class ObjectiveSpec(Model):
 
     name: Name
     sli: Expression | None = None
-    target: Annotated[float, BeforeValidator(_share), Field(gt=0, lt=1)] | None = None
+    target: Annotated[float, BeforeValidator(_share), Field(gt=0, lt=1), _SHARE_FORM] | None = None
     bad_time: BadTime | None = None
     period: Period | None = None
     labels: Labels = Field(default_factory=dict)

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, cast
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
 from sloctl.slo.calendars import NOMINAL, Unit
 
@@ -44,5 +44,6 @@ def _checked(value: Any) -> Any:
     return value
 
 
-Shorthand = Annotated[str, BeforeValidator(_checked)]
+SHORTHAND_FORM = {"type": "string", "pattern": r"^[0-9]{1,6}[mhdwMQY]$", "examples": ["5m", "1h", "30d", "1M"]}
+Shorthand = Annotated[str, BeforeValidator(_checked), WithJsonSchema(SHORTHAND_FORM)]
 """A duration as OpenSLO writes it, kept as text since a calendar's has no seconds."""
