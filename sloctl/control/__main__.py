@@ -11,7 +11,6 @@ import threading
 import time
 
 import uvicorn
-from apscheduler.schedulers.background import BackgroundScheduler
 
 from sloctl.board import Board, Boards, Phase
 from sloctl.config.runtime import Runtime
@@ -19,6 +18,7 @@ from sloctl.connection import Connection
 from sloctl.control.api import Api, read_token
 from sloctl.control.controller import Controller, RequestError, accepted_bundle
 from sloctl.control.recording import Recorder
+from sloctl.control.schedule import Schedule
 from sloctl.control.sensing import Senses
 from sloctl.control.store import Store
 from sloctl.telemetry.logging import configure_from_environment
@@ -62,11 +62,11 @@ def main() -> None:
     endpoint = runtime.daemon.telemetry.otlp_endpoint
     tracer = DecisionTracer(endpoint)
     controller = Controller(runtime, bundle, senses, store, trace=tracer.record, recorder=_recorder(runtime))
-    scheduler = _schedule(controller, runtime)
+    schedule = _schedule(controller, runtime)
     controller.tick()  # catches up first: what was saved is older than what was last exported
-    scheduler.start()
+    schedule.start()
     asyncio.run(_serve(controller, runtime, board, arguments.http_fd))
-    scheduler.shutdown()
+    schedule.shutdown()
     controller.tick()
     controller.save()
     store.close()
@@ -78,16 +78,14 @@ def _recorder(runtime: Runtime) -> Recorder | None:
     return Recorder(runtime.path.parent / wanted.path, wanted.max_bytes, wanted.keep) if wanted else None
 
 
-def _schedule(controller: Controller, runtime: Runtime) -> BackgroundScheduler:
-    # A late tick is taken at once and missed ones are not made up for; never two at a time.
-    defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
-    scheduler = BackgroundScheduler(job_defaults=defaults)
-    scheduler.add_job(controller.tick, "interval", seconds=runtime.daemon.control.tick)
+def _schedule(controller: Controller, runtime: Runtime) -> Schedule:
+    schedule = Schedule()
+    schedule.add(controller.tick, runtime.daemon.control.tick)
     telemetry = runtime.daemon.telemetry
     if telemetry.otlp_endpoint:
         pusher = OtlpPusher(telemetry.otlp_endpoint, controller.families)
-        scheduler.add_job(pusher.push, "interval", seconds=telemetry.otlp_interval)
-    return scheduler
+        schedule.add(pusher.push, telemetry.otlp_interval)
+    return schedule
 
 
 async def _serve(controller: Controller, runtime: Runtime, board: Boards, fd: int) -> None:

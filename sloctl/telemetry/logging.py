@@ -1,6 +1,6 @@
 """Structured logs on standard error: JSON for machines, aligned text for a terminal.
 
-Libraries that log through the standard library (OpenTelemetry, APScheduler) come out in the same form.
+Libraries that log through the standard library (OpenTelemetry, uvicorn) come out in the same form.
 """
 
 import logging
@@ -67,8 +67,6 @@ def _configure_standard(level: int, as_json: bool) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level)
-    # APScheduler tells of every run of a job at this level, four times a second.
-    logging.getLogger("apscheduler").setLevel(max(level, logging.WARNING))
 
 
 def _renderers(as_json: bool) -> list[Any]:

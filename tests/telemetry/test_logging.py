@@ -14,11 +14,11 @@ from sloctl.telemetry.logging import LEVELS, configure_from_environment, configu
 @pytest.fixture(autouse=True)
 def _unconfigured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("SLOCTL_LOG", "")
-    root, scheduler = logging.getLogger(), logging.getLogger("apscheduler")
-    before = list(root.handlers), root.level, scheduler.level
+    root = logging.getLogger()
+    before = list(root.handlers), root.level
     yield
     structlog.reset_defaults()
-    root.handlers[:], root.level, scheduler.level = before
+    root.handlers[:] = before[0]
     root.setLevel(before[1])
 
 
