@@ -172,24 +172,31 @@ class Supervisor:
             plane.process.kill()
 
     def _start(self, plane: _Plane, now: float) -> None:
+        try:
+            process = subprocess.Popen(
+                plane.command,
+                pass_fds=plane.descriptors,
+                env={**os.environ, **plane.environment},
+                preexec_fn=_child,  # noqa: PLW1509  this process has one thread
+                start_new_session=True,  # a terminal's Ctrl-C reaches the supervisor alone, which drains
+            )
+        except (OSError, subprocess.SubprocessError) as error:  # no memory or no room for a process: it may pass
+            _put_off(plane, now)
+            log.error("plane cannot be started", plane=plane.name, error=str(error), again_in=plane.backoff)
+            return
         if plane.starts:
             plane.status.count_restart(plane.reason)
         plane.starts += 1
         plane.started = now
-        plane.process = subprocess.Popen(
-            plane.command,
-            pass_fds=plane.descriptors,
-            env={**os.environ, **plane.environment},
-            preexec_fn=_child,  # noqa: PLW1509  this process has one thread
-            start_new_session=True,  # a terminal's Ctrl-C reaches the supervisor alone, which drains
-        )
+        plane.process = process
         log.info("plane started", plane=plane.name, pid=plane.process.pid, restarts=plane.starts - 1)
 
     def _ended(self, plane: _Plane, code: int, now: float) -> None:
         plane.status.enter(Phase.DOWN)
-        lived = now - plane.started
-        plane.backoff = 0.0 if lived >= _STEADY else min(max(2 * plane.backoff, 0.25), _LONGEST_BACKOFF)
-        plane.start_at = now + plane.backoff
+        if now - plane.started >= _STEADY:
+            plane.backoff, plane.start_at = 0.0, now
+        else:
+            _put_off(plane, now)
         plane.process = None
         plane.reason, plane.killed = _reason(code, plane.killed), False
         if plane.reason not in _OWN_WORDS:
@@ -253,6 +260,12 @@ def _plane(name: str, module: str, flags: Sequence[tuple[str, int]], status: Pla
     return _Plane(name, [sys.executable, "-m", module, *words], tuple(fd for _, fd in flags), status)
 
 
+def _put_off(plane: _Plane, now: float) -> None:
+    """Waits with the next start, each time twice as long."""
+    plane.backoff = min(max(2 * plane.backoff, 0.25), _LONGEST_BACKOFF)
+    plane.start_at = now + plane.backoff
+
+
 def _child() -> None:
     """In the new process: signals as usual, and SIGTERM when the supervisor is gone, however it went."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
@@ -268,4 +281,7 @@ def _reason(code: int, killed: bool) -> str:
 
 
 def _ending(code: int) -> str:
-    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+    if code >= 0:
+        return f"exit status {code}"
+    known = {number.value: number.name for number in signal.Signals}
+    return f"killed by {known.get(-code, f'signal {-code}')}"  # most real-time signals have no name
