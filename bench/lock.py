@@ -18,11 +18,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from bench.serving import LUA, Server, make_model, wait_until_up, wrk
+from bench.drive import over_http
+from bench.serving import HTTP, make_model, wait_until_up
 from sloctl.board import Board
 from sloctl.config.daemon import DaemonConfig
 from sloctl.config.runtime import Runtime
@@ -32,7 +34,7 @@ NAP = 200_000  # nanoseconds
 DEFAULT = 5e-3  # Python's own interval
 INTERVALS = (DEFAULT, 1e-3, SWITCH_INTERVAL)
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
-SECONDS = float(os.environ.get("BENCH_SECONDS", "3"))
+SECONDS = int(os.environ.get("BENCH_SECONDS", "3"))
 _C = ctypes.CDLL(None)  # its calls let the lock go
 _CLOCK_MONOTONIC, _TIMER_ABSTIME, _PR_SET_TIMERSLACK = 1, 1, 29
 
@@ -88,14 +90,13 @@ def in_data_plane(interval: float) -> tuple[list[int], float]:
     """Under load: how late each batch was, and the requests a second beside it."""
     with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as sock:
         root = Path(folder)
-        make_model(root / "repository" / "tiny" / "fp32")
-        script = root / "post.lua"
-        script.write_text(LUA)
+        make_model("tiny", root / "repository" / "tiny" / "fp32")
         process = _start_plane(root, sock, interval)
         try:
-            port = sock.getsockname()[1]
-            wait_until_up(port)
-            rate = wrk(Server(port, process.pid), script, SECONDS)[0]
+            (payload, *_), port = HTTP.values(), sock.getsockname()[1]
+            drive = partial(over_http, payload, port, process.pid, root)
+            wait_until_up(drive)
+            rate = drive(SECONDS).rate
         finally:
             process.send_signal(signal.SIGTERM)
             said = process.communicate(timeout=20)[0]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sloctl.engines.base import Engine, EngineError, Tensor
-from sloctl.engines.manifest import Accuracy, Build, Manifest, Probe, TensorEntry, digest, sample_inputs
+from sloctl.engines.manifest import Accuracy, Build, Manifest, TensorEntry, digest, probe_of, sample_inputs
 
 _BATCH = 16
 _SEED = 0
@@ -170,7 +170,6 @@ def make_manifest(
     `device_memory_bytes` is all the memory that the device has; `sizes` and `budget` are those of the latency table.
     """
     outputs = engine.infer(sample_inputs(list(engine.inputs), _SEED)).outputs
-    expected = {name: [float(v) for v in value.ravel()] for name, value in outputs.items() if value.dtype.kind in "fiu"}
     table = latency_table(engine, sizes, budget)
     return Manifest(
         file=path.name,
@@ -194,5 +193,5 @@ def make_manifest(
         latency_runs={size: found.runs for size, found in table.items()},
         accuracy=measured,
         build=build,
-        probe=Probe(seed=_SEED, expected=expected),
+        probe=probe_of(outputs, _SEED),
     )

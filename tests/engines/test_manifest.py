@@ -13,6 +13,7 @@ from sloctl.engines.manifest import (
     ManifestError,
     Probe,
     check_outputs,
+    probe_of,
     read_manifest,
     sample_inputs,
     verify_file,
@@ -136,6 +137,17 @@ def test_a_probe_says_what_differs(output: list[float], message: str):
     check_outputs({"y": np.array([[1.0, 2.0]], np.float32)}, wanted)
     with pytest.raises(EngineError, match=message):
         check_outputs({"y": np.array([output], np.float32)}, wanted)
+
+
+def test_of_a_large_output_the_reference_keeps_some_values_and_still_sees_what_differs():
+    image = np.random.default_rng(0).random((1, 3, 300, 300), np.float32)
+    probe = probe_of({"image": image, "label": np.array([3])}, seed=7)
+    assert (len(probe.expected["label"]), probe.seed, list(probe.every)) == (1, 7, ["image"])
+    assert len(probe.expected["image"]) <= 4096
+    check_outputs({"image": image, "label": np.array([3])}, probe)
+    for other in (image[:, :, :, ::-1], image[:, :, :100]):
+        with pytest.raises(EngineError, match="image"):
+            check_outputs({"image": other, "label": np.array([3])}, probe)
 
 
 def test_a_probe_misses_an_output_that_is_gone():
