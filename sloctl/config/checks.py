@@ -7,11 +7,12 @@ from typing import Any, Generic, TypeVar
 
 from sloctl.board.topology import Topology
 from sloctl.config.base import Model
-from sloctl.config.daemon import DaemonConfig, VariantConfig, is_loopback
+from sloctl.config.daemon import DaemonConfig, VariantConfig
 from sloctl.config.devices import FORMS, is_known
 from sloctl.config.messages import parted, suggestion
 from sloctl.config.problems import Code, Problem
 from sloctl.config.sources import Document, Loc
+from sloctl.config.urls import is_loopback
 from sloctl.policy import document as policy
 from sloctl.policy.document import PolicyDocument
 from sloctl.policy.facts import Vocabulary
@@ -248,15 +249,30 @@ def check_daemon(daemon: Loaded[DaemonConfig]) -> Iterator[Problem]:
     """Where the control plane may be reached from, and whether its token can be read."""
     control, document = daemon.model.control, daemon.document
     if control.token_file is not None:
-        path = document.source.path.parent / control.token_file
-        if (why := _unusable(path)) is not None:
-            message = f"the token file {path} {why}"
-            expected = "a file that this user may read, with the token on its first line"
-            yield document.problem(("control", "tokenFile"), Code.TOKEN_FILE, message, expected)
+        yield from _check_token(document, ("control", "tokenFile"), control.token_file)
     elif not is_loopback(control.host):
         message = f"the control plane would listen on {control.host} without a token: anybody could override it"
         expected = "tokenFile beside host, or a loopback address such as 127.0.0.1"
         yield document.problem(("control", "host"), Code.OPEN_CONTROL, message, expected)
+
+
+def check_alertmanagers(daemon: Loaded[DaemonConfig]) -> Iterator[Problem]:
+    """Whether the files that Alertmanagers need are there."""
+    document = daemon.document
+    for index, target in enumerate(daemon.model.alerts.alertmanagers):
+        at: Loc = ("alerts", "alertmanagers", index)
+        if target.token_file is not None:
+            yield from _check_token(document, (*at, "tokenFile"), target.token_file)
+        path = document.source.path.parent / (target.ca_file or "")
+        if target.ca_file is not None and not path.is_file():
+            yield document.problem((*at, "caFile"), Code.NO_SUCH_FILE, f"{path} is not a file", "PEM certificates")
+
+
+def _check_token(document: Document, loc: Loc, name: str) -> Iterator[Problem]:
+    path = document.source.path.parent / name
+    if (why := _unusable(path)) is not None:
+        expected = "a file that this user may read, with the token on its first line"
+        yield document.problem(loc, Code.TOKEN_FILE, f"the token file {path} {why}", expected)
 
 
 def _unusable(path: Path) -> str | None:

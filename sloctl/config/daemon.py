@@ -1,23 +1,15 @@
 """The daemon's own configuration: `apiVersion: sloctl/v1, kind: Daemon`."""
 
-import ipaddress
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from sloctl.config.base import Bytes, Duration, Model
+from sloctl.config.urls import Url, is_loopback, is_private
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address or name can be reached from this machine only."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class ServingConfig(Model):
@@ -160,6 +152,38 @@ class TelemetryConfig(Model):
     trace: TraceConfig | None = None
 
 
+class AlertmanagerConfig(Model):
+    """An Alertmanager that the daemon sends its alerts to."""
+
+    url: Url  # its base address; alerts go to <url>/api/v2/alerts
+    token_file: str | None = None  # a bearer token, read anew for each request
+    ca_file: str | None = None  # certificates to trust in place of the system's
+    timeout: Annotated[Duration, Field(gt=0, le=60)] = 5.0
+    insecure: bool = False  # plain HTTP to another machine
+
+    @model_validator(mode="after")
+    def _safe(self) -> "AlertmanagerConfig":
+        if not (self.insecure or is_private(self.url)):
+            raise ValueError("plain HTTP to another machine; expected https, or insecure: true on a safe network")
+        return self
+
+
+class AlertsConfig(Model):
+    """Where the daemon's own alerts go without a Prometheus, and what they point to."""
+
+    alertmanagers: list[AlertmanagerConfig] = Field(default=[], max_length=16)
+    resend_interval: Annotated[Duration, Field(ge=1, le=3600)] = 60.0  # Prometheus' --rules.alert.resend-delay
+    external_url: Url | None = None  # of the control plane, as people reach it; by default where it listens
+    runbook_url: Annotated[str, Field(min_length=1)] = "docs/runbooks"  # the folder of the alerts' pages
+
+    @model_validator(mode="after")
+    def _once(self) -> "AlertsConfig":
+        urls = [each.url for each in self.alertmanagers]
+        if len(set(urls)) != len(urls):
+            raise ValueError("an Alertmanager is there twice")
+        return self
+
+
 class DaemonConfig(Model):
     """The whole file. Relative paths are relative to it."""
 
@@ -169,6 +193,7 @@ class DaemonConfig(Model):
     control: ControlConfig = ControlConfig()
     health: HealthConfig = HealthConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
+    alerts: AlertsConfig = AlertsConfig()
     state_dir: str = "state"
     repository: str = "repository"
     device: str = "cpu"  # or cuda:N, or a GPU's or MIG device's UUID

@@ -5,7 +5,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sloctl.config.checks import Accuracies, Loaded, check_bounds, check_daemon, check_devices
+from sloctl.config.checks import (
+    Accuracies,
+    Loaded,
+    check_alertmanagers,
+    check_bounds,
+    check_daemon,
+    check_devices,
+)
 from sloctl.config.daemon import DaemonConfig
 from sloctl.config.documents import Bundle, Files, bundle_of, load_bundle, load_daemon
 from sloctl.config.problems import Code, Problem, arranged, require
@@ -55,6 +62,7 @@ def examine(
     found = list(_files(daemon.model, path.parent))
     problems += check_daemon(daemon)
     problems += check_devices(daemon)
+    problems += check_alertmanagers(daemon)
     problems += [daemon.document.problem(loc, Code.NO_SUCH_FILE, *why) for loc, _, why in found if why]
     paths = [file for _, files, _ in found for file in files]
     accuracies = measured(daemon.model, path.parent) if measured else None

@@ -15,6 +15,7 @@ import uvicorn
 from sloctl.board import Board, Boards, Phase
 from sloctl.config.runtime import Runtime
 from sloctl.connection import Connection
+from sloctl.control.alertmanager import notifier
 from sloctl.control.api import Api, read_token
 from sloctl.control.controller import Controller, RequestError, accepted_bundle
 from sloctl.control.recording import Recorder
@@ -61,7 +62,10 @@ def main() -> None:
     senses = Senses(board, runtime.daemon.hosts, nvml, runtime.daemon.pins)
     endpoint = runtime.daemon.telemetry.otlp_endpoint
     tracer = DecisionTracer(endpoint)
-    controller = Controller(runtime, bundle, senses, store, trace=tracer.record, recorder=_recorder(runtime))
+    told = notifier(runtime.daemon.alerts, runtime.path.parent, _listens_at(arguments.http_fd))
+    controller = Controller(
+        runtime, bundle, senses, store, trace=tracer.record, recorder=_recorder(runtime), notifier=told
+    )
     schedule = _schedule(controller, runtime)
     controller.tick()  # catches up first: what was saved is older than what was last exported
     schedule.start()
@@ -71,6 +75,17 @@ def main() -> None:
     controller.save()
     store.close()
     tracer.close()
+    if told is not None:
+        told.close()
+
+
+def _listens_at(fd: int) -> str:
+    """Where people find the control plane, if nobody says better."""
+    with socket.socket(fileno=os.dup(fd)) as listener:
+        host, port = listener.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):  # noqa: S104  it is asked about, not bound
+        host = socket.gethostname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _recorder(runtime: Runtime) -> Recorder | None:

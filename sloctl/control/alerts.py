@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from sloctl.control.judging import Judge
@@ -13,6 +12,7 @@ from sloctl.slo.tiers import active_alerts, alert_names, tiers_of
 from sloctl.slo.windows import AlertWindow
 from sloctl.telemetry import catalogue as c
 from sloctl.telemetry.families import Family
+from sloctl.telemetry.timestamps import rfc3339
 
 _SHOWN = (State.PENDING, State.FIRING)
 
@@ -42,6 +42,10 @@ class Alerts:
     def saved(self) -> list[dict[str, Any]]:
         """What a new one takes up again."""
         return self._states.saved()
+
+    def instances(self) -> list[Instance]:
+        """All, those that were resolved lately too."""
+        return self._states.instances()
 
     def shown(self) -> list[Instance]:
         """Those that are pending or firing, the longest active first."""
@@ -76,8 +80,3 @@ def described(instances: Iterable[Instance], skew: float) -> list[dict[str, Any]
         }
         for each in instances
     ]
-
-
-def rfc3339(wall: float) -> str:
-    """Unix seconds as Prometheus and Alertmanager write them."""
-    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -16,6 +16,7 @@ from sloctl.config.problems import ConfigError
 from sloctl.config.project import load_bundle_texts, reload_bundle
 from sloctl.config.runtime import Runtime
 from sloctl.control import report
+from sloctl.control.alertmanager import Notifier
 from sloctl.control.alerts import Alerts, described
 from sloctl.control.deciding import Decider
 from sloctl.control.facts import LiveFacts
@@ -63,6 +64,7 @@ class Controller:
         wall: Clock = time.time,
         trace: Callable[[Mapping[str, Any]], None] = lambda _: None,
         recorder: Recorder | None = None,
+        notifier: Notifier | None = None,
     ) -> None:
         self.runtime = runtime
         self.store = store
@@ -70,6 +72,7 @@ class Controller:
         self._senses = senses
         self._clock, self._wall, self._trace = clock, wall, trace
         self._recorder = recorder
+        self._notifier = notifier
         self._lock = threading.RLock()
         self._started = clock()
         saved = store.state("progress") or {}
@@ -94,7 +97,8 @@ class Controller:
         self._judge.begin(self._senses.recent.newest, now, saved.get("judge"))
         self.store.forget_others(self._judge.resumed)
         self._judge.evaluator.restore(self.store.history())
-        self._alerts = Alerts(bundle.objectives, bundle.windows, saved.get("alerts", ()))
+        runbooks = self.runtime.daemon.alerts.runbook_url
+        self._alerts = Alerts(bundle.objectives, bundle.windows, saved.get("alerts", ()), runbooks)
         vocabulary = Vocabulary.of(bundle.objectives, topology)
         if self._recorder is not None:
             self._recorder.describe(vocabulary)
@@ -132,6 +136,8 @@ class Controller:
         for changed in self._alerts.tick(axis, self._judge):
             self._saved_at = float("-inf")  # this tick ends with a save: a crash forgets no alert
             log.info("alert", state=changed.state, value=round(changed.value, 3), **changed.labels)
+        if self._notifier is not None:
+            self._notifier.tick(axis, self._skew(), self._alerts.instances())
 
     def _facts(self, now: float) -> list[LiveFacts]:
         """The facts of each model, in their order."""
@@ -211,7 +217,7 @@ class Controller:
             health=self._senses.look_at_health(now),
             evaluator=self._judge.evaluator,
             alerts=self._described_alerts(),
-            alert_families=self._alerts.families(),
+            alert_families=[*self._alerts.families(), *(self._notifier.families() if self._notifier else ())],
             facts={model.name: facts for model, facts in zip(models, self._facts(now), strict=True)},
             rules=self._decider.active_rules(),
             decided=self._decided,

@@ -417,6 +417,38 @@ ALERTS = _m(
     "The daemon's own alerts that are pending or firing.",
     _C,
 )
+ALERTS_SENT = _m(
+    "sloctl_alertmanager_sent_total",
+    Kind.COUNTER,
+    "1",
+    ("alertmanager",),
+    "Alerts that an Alertmanager took from the daemon itself, each time that one was sent.",
+    _C,
+)
+ALERTS_FAILED = _m(
+    "sloctl_alertmanager_failed_total",
+    Kind.COUNTER,
+    "1",
+    ("alertmanager",),
+    "Requests that an Alertmanager did not answer, or not well.",
+    _C,
+)
+ALERTS_DROPPED = _m(
+    "sloctl_alertmanager_dropped_total",
+    Kind.COUNTER,
+    "1",
+    ("alertmanager",),
+    "Alerts that an Alertmanager refused, or that were pushed out of the full queue before it.",
+    _C,
+)
+ALERTS_SEND_DURATION = _m(
+    "sloctl_alertmanager_send_duration_seconds",
+    Kind.SUMMARY,
+    "seconds",
+    ("alertmanager",),
+    "Time of a request to an Alertmanager.",
+    _C,
+)
 RULE_ACTIVE = _m("sloctl_policy_rule_active", Kind.GAUGE, "1", ("policy", "rule"), "1 while a rule holds.", _C)
 DECISIONS = _m(
     "sloctl_decisions_total",
@@ -512,6 +544,10 @@ CONTROL_METRICS: tuple[Metric, ...] = (
     SLO_BUDGET_REMAINING,
     SLO_ALERT,
     ALERTS,
+    ALERTS_SENT,
+    ALERTS_FAILED,
+    ALERTS_DROPPED,
+    ALERTS_SEND_DURATION,
     RULE_ACTIVE,
     DECISIONS,
     OVERRIDES_ACTIVE,

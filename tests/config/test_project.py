@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sloctl.config.checks import is_loopback
 from sloctl.config.documents import Files, bundle_of, load_bundle
 from sloctl.config.problems import Code, ConfigError
 from sloctl.config.project import examine, load_bundle_texts, load_project, reload_bundle
 from sloctl.config.runtime import Runtime
 from sloctl.config.sources import Source
+from sloctl.config.urls import is_loopback
 
 # which file, what is replaced by what, and the one problem that follows
 SPOILT = {
@@ -97,6 +97,24 @@ SPOILT = {
         "daemon", "models:", "control: {host: 0.0.0.0}\nmodels:", 5, 17, Code.OPEN_CONTROL, "without a token"),
     "a token file that is not there": (
         "daemon", "models:", "control: {host: 0.0.0.0, tokenFile: t}\nmodels:", 5, 37, Code.TOKEN_FILE, "no such file"),
+    "plain HTTP to an Alertmanager elsewhere": (
+        "daemon", "models:", "alerts: {alertmanagers: [{url: 'http://am:9093'}]}\nmodels:", 5, 26, Code.INVALID_VALUE,
+        "plain HTTP to another machine"),
+    "an Alertmanager's address that is none": (
+        "daemon", "models:", "alerts: {alertmanagers: [{url: 'am:9093'}]}\nmodels:", 5, 32, Code.INVALID_VALUE,
+        'url is "am:9093"'),
+    "an Alertmanager's password in its address": (
+        "daemon", "models:", "alerts: {alertmanagers: [{url: 'https://me:secret@am'}]}\nmodels:", 5, 32,
+        Code.INVALID_VALUE, "holds no user or password"),
+    "an Alertmanager's token that is not there": (
+        "daemon", "models:", "alerts: {alertmanagers: [{url: 'https://am', tokenFile: t}]}\nmodels:", 5, 57,
+        Code.TOKEN_FILE, "no such file"),
+    "an Alertmanager's certificates that are not there": (
+        "daemon", "models:", "alerts: {alertmanagers: [{url: 'https://am', caFile: ca.pem}]}\nmodels:", 5, 54,
+        Code.NO_SUCH_FILE, "ca.pem is not a file"),
+    "an Alertmanager twice": (
+        "daemon", "models:", "alerts: {alertmanagers: [{url: 'https://a'}, {url: 'https://a/'}]}\nmodels:", 5, 9,
+        Code.INVALID_VALUE, "twice"),
     "a kind that is not supported": ("slo", "kind: SLO", "kind: SLA", 2, 7, Code.UNKNOWN_DOCUMENT, 'kind "SLA"'),
     "a version that is not supported": (
         "slo", "openslo/v1", "openslo/v2", 1, 13, Code.UNKNOWN_DOCUMENT, 'apiVersion "openslo/v2"'),

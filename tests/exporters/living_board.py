@@ -24,6 +24,7 @@ _DOMAINS = {
     "severity": ("page", "ticket"),
     "alertname": ("SloctlErrorBudgetBurn",),
     "state": ("pending", "firing"),
+    "alertmanager": ("http://alertmanager:9093",),
     "policy": ("digits",),
     "rule": ("fast-burn",),
     "action": ("precision.down",),

@@ -365,5 +365,5 @@ def test_the_reference_lists_every_metric_once_and_every_label() -> None:
     described = set(re.findall(r"^\| `(\w+)` \| [^|]+ \|$", page, re.MULTILINE))
     own = {"name", "driver", "pci_bus_id", "compute_capability", "cause", "clock", "kind", "version"}
     own |= {"severity", "policy", "rule", "action", "result", "what", "error", "lifetime", "xid", "source", "engine"}
-    own |= {"alertname", "codec", "bus", "direction", "instance_uuid", "profile"}
+    own |= {"alertname", "alertmanager", "codec", "bus", "direction", "instance_uuid", "profile"}
     assert {label for m in METRICS.values() for label in m.labels} - described == own

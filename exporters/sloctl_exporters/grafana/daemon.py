@@ -143,6 +143,22 @@ def alerts_row(q: Queries) -> Row:
                 Target(q.increase(c.RECEIVED_NOTIFICATIONS, "result"), "notifications {{result}}", instant=True),
                 empty="No Alertmanager sent any",
             ),
+            bars(
+                "Alerts sent in this time",
+                "What the daemon itself sent to Alertmanagers: alerts taken and dropped, and requests that failed.",
+                "short",
+                Target(q.increase(c.ALERTS_SENT, "alertmanager"), "{{alertmanager}} taken", instant=True),
+                Target(q.increase(c.ALERTS_DROPPED, "alertmanager"), "{{alertmanager}} dropped", instant=True),
+                Target(q.increase(c.ALERTS_FAILED, "alertmanager"), "{{alertmanager}} failed requests", instant=True),
+                empty="No Alertmanager is named in the configuration",
+            ),
+            lines(
+                "Time to send alerts",
+                "Mean time of a request to an Alertmanager.",
+                "s",
+                Target(q.mean(c.ALERTS_SEND_DURATION, "alertmanager"), "{{alertmanager}}"),
+                empty="No Alertmanager is named in the configuration",
+            ),
         ],
     )
 
