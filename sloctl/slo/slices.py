@@ -11,7 +11,7 @@ from sloctl.slo.history import Row
 from sloctl.slo.objective import SLICE_PARTS, Objective, Slices
 from sloctl.slo.rings import Counts
 
-SLICE = -1  # in the place of a row's resolution: the counts at the start of the slice that is open
+SLICE = -1  # in the place of a row's resolution; the slot is when the open slice began, in seconds of the time axis
 SLACK = 1e-9  # below a slice's target, since shares of increases are rounded
 
 
@@ -58,12 +58,14 @@ class _Open:
         self._start = (0, 0)
         self._last: tuple[int, int] | None = None
 
-    def resume(self, index: int, start: tuple[int, int]) -> None:
+    def resume(self, began: int, start: tuple[int, int]) -> None:
+        index = began // self._slices.seconds
         if self.index is None or index >= self.index:
             self.index, self._start = index, start
 
     def row(self) -> Row:
-        return (self.name, SLICE, self.index or 0, *self._start)
+        # In seconds, not as a number: of slices of several lengths the earliest tells a store what it may drop.
+        return (self.name, SLICE, (self.index or 0) * self._slices.seconds, *self._start)
 
     def advance(self, now: float, good: int, total: int) -> tuple[int, int]:
         """Good and total slices (in parts) that ended with this tick."""

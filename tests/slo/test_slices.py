@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sloctl.slo.calendars import Calendar
 from sloctl.slo.evaluate import Evaluator
 from sloctl.slo.objective import Objective, Ratio, Selector, Slices
+from sloctl.slo.slices import SLICE
 from sloctl.slo.windows import Alarm, AlertWindow
 
 DAY = 86400.0
@@ -93,6 +94,18 @@ def test_slices_equal_a_recount_also_over_a_restart(
     assert evaluator.events("a", DAY)[1] == len(ended)
     expected = sum(g / t if objective is RATIOS else g / t >= 0.9 for g, t in ended)
     assert evaluator.events("a", DAY)[0] == pytest.approx(expected, abs=1e-9)
+
+
+def test_open_slices_of_several_lengths_leave_no_rows_behind(workbook: tuple[AlertWindow, ...]) -> None:
+    minutes, hours = (replace(RATIOS, name=name, slices=Slices(s)) for name, s in (("a", 60), ("b", 3600)))
+    evaluator, kept = Evaluator([minutes, hours], workbook), set()
+    for now in range(60, 5 * 3600, 60):
+        evaluator.advance(now, np.array([now, now]), np.array([now, now]))
+        rows, oldest = evaluator.unsaved()
+        kept |= {row[:3] for row in rows if row[1] == SLICE}
+        kept = {key for key in kept if key[2] >= oldest[SLICE]}
+    assert {name for name, _, _ in kept} == {"a", "b"}
+    assert len(kept) <= 3600 // 60 + 1, "no more than began within the longest slice"
 
 
 # --- calendar periods
