@@ -12,6 +12,7 @@ from sloctl.control.sensing import Senses
 from sloctl.control.store import Store
 from sloctl.telemetry import catalogue as c
 from sloctl_exporters.nvml import NvmlSource
+from sloctl_exporters.nvml_ticker import Ticker
 from sloctl_exporters.prometheus import render
 
 MODELS = 8
@@ -76,7 +77,8 @@ def main() -> None:
         loaded = load_project(project(Path(scratch), slos=100, rules=50))
         board = Board.create(loaded.runtime.topology)
         store = Store(Path(scratch) / "state")
-        controller = Controller(loaded.runtime, loaded.bundle, Senses(Boards([board]), ("cpu",), NvmlSource()), store)
+        senses = Senses(Boards([board]), ("cpu",), Ticker(NvmlSource(), 1.0))
+        controller = Controller(loaded.runtime, loaded.bundle, senses, store)
         histogram = board.histogram(c.REQUEST_DURATION, "m0", "fp32")
         counter = board.counter(c.REQUESTS, "m0", "normal", "ok")
         word = board.control("m0")

@@ -2,15 +2,15 @@
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
 from sloctl.telemetry.families import Family
 from sloctl_exporters import nvml_metrics as m
-from sloctl_exporters.nvml import NvmlSource
+from sloctl_exporters.nvml import GpuFacts, NvmlSource
 
 _PATIENCE = 5  # readings that may be missed before values count as stale
 _LEAST_PATIENCE = 10.0  # seconds
@@ -22,12 +22,21 @@ log = structlog.get_logger("sloctl.nvml")
 class _Reading:
     families: list[Family]
     at: float
+    facts: Mapping[str, GpuFacts] = field(default_factory=dict)  # by device
 
 
 class Ticker:
     """A thread that reads the source every `interval` seconds. Times are on `clock`, in seconds."""
 
-    def __init__(self, source: NvmlSource, interval: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        source: NvmlSource,
+        interval: float,
+        clock: Callable[[], float] = time.monotonic,
+        devices: Sequence[str] = (),
+    ) -> None:
+        """`devices` are those that `facts` tells of."""
+        self._devices = devices
         self._source = source
         self._interval = interval
         self._clock = clock
@@ -50,7 +59,9 @@ class Ticker:
     def tick(self) -> None:
         """One reading."""
         try:
-            self._last = _Reading(self._source.read(), self._clock())
+            families = self._source.read()
+            found = {device: facts for device in self._devices if (facts := self._source.facts(device))}
+            self._last = _Reading(families, self._clock(), found)
         except Exception:
             # A mistake of ours in one reading must not end them all; the values go stale and /health says so.
             log.exception("a reading failed")
@@ -72,6 +83,10 @@ class Ticker:
             return families
         own = {metric.name for metric in m.OWN_METRICS}
         return [Family(f.metric, [((), 0.0)]) if f.metric is m.NVML_UP else f for f in families if f.metric.name in own]
+
+    def facts(self) -> Mapping[str, GpuFacts]:
+        """The last reading's facts by device; none once it is stale."""
+        return {} if self.stale else self._last.facts
 
     def health(self) -> dict[str, Any]:
         """For people and probes: whether readings go on, and what the driver says."""

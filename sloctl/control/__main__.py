@@ -25,7 +25,10 @@ from sloctl.control.store import Store
 from sloctl.telemetry.logging import configure_from_environment
 from sloctl.telemetry.tracing import DecisionTracer
 from sloctl_exporters.nvml import NvmlSource
+from sloctl_exporters.nvml_ticker import Ticker
 from sloctl_exporters.otlp import OtlpPusher
+
+_GPU_INTERVAL = 1.0  # seconds between readings
 
 
 class _Server(uvicorn.Server):
@@ -58,8 +61,10 @@ def main() -> None:
     store = Store(runtime.state_dir)
     bundle = accepted_bundle(runtime, store, board, json.loads(_text(arguments.bundle_fd)))
     gpu = runtime.daemon.telemetry.gpu
-    nvml = NvmlSource(names=gpu.names, expected=gpu.expected)
-    senses = Senses(board, runtime.daemon.hosts, nvml, runtime.daemon.pins)
+    source = NvmlSource(names=gpu.names, expected=gpu.expected)
+    gpus = Ticker(source, _GPU_INTERVAL, devices=_gpus(runtime))
+    gpus.start()
+    senses = Senses(board, runtime.daemon.hosts, gpus, runtime.daemon.pins)
     endpoint = runtime.daemon.telemetry.otlp_endpoint
     tracer = DecisionTracer(endpoint)
     told = notifier(runtime.daemon.alerts, runtime.path.parent, _listens_at(arguments.http_fd))
@@ -77,6 +82,7 @@ def main() -> None:
     tracer.close()
     if told is not None:
         told.close()
+    gpus.stop()
 
 
 def _listens_at(fd: int) -> str:
@@ -86,6 +92,11 @@ def _listens_at(fd: int) -> str:
     if host in ("0.0.0.0", "::"):  # noqa: S104  it is asked about, not bound
         host = socket.gethostname()
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _gpus(runtime: Runtime) -> list[str]:
+    devices = dict.fromkeys((*runtime.daemon.hosts, *runtime.daemon.pins.values()))
+    return [device for device in devices if device != "cpu"]
 
 
 def _recorder(runtime: Runtime) -> Recorder | None:

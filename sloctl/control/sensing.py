@@ -12,7 +12,8 @@ from sloctl.control.process import ProcessReading, host_memory, read_process
 from sloctl.control.rates import Recent
 from sloctl.telemetry.catalogue import SERVING_VARIANT
 from sloctl.telemetry.families import Family
-from sloctl_exporters.nvml import GpuFacts, NvmlSource
+from sloctl_exporters.nvml import GpuFacts
+from sloctl_exporters.nvml_ticker import Ticker
 
 _SLOW = 1.0  # seconds between readings of what is not on the board
 
@@ -48,14 +49,13 @@ class Senses:
 
     board: Boards
     hosts: Sequence[str]  # the device of each data plane
-    nvml: NvmlSource
+    nvml: Ticker  # on a thread of its own: a driver that hangs must not hold up the ticks
     pins: Mapping[tuple[str, str], str] = field(default_factory=dict)  # devices of pinned variants
     recent: Recent = field(default_factory=Recent)
     processes: dict[str, ProcessReading] = field(default_factory=dict)
     memories: dict[str, tuple[int, int]] = field(default_factory=dict)  # bytes in use and in all, by device
     gpus: dict[str, GpuFacts] = field(default_factory=dict)  # by device
     gpu: GpuFacts | None = None  # all of them, as the worst of each
-    gpu_families: list[Family] = field(default_factory=list)
     health: Health = field(init=False)
     layers: Layers = field(init=False)
     _slow_at: float = float("-inf")
@@ -88,6 +88,11 @@ class Senses:
         return read_health(self.board, labels(self.hosts), serving, now)
 
     @property
+    def gpu_families(self) -> list[Family]:
+        """The GPUs' metrics, as last read."""
+        return self.nvml.families()
+
+    @property
     def memory(self) -> tuple[int, int]:
         """Bytes in use and in all of the device that is fullest."""
         return max(self.memories.values(), key=lambda memory: _ratio(*memory), default=(0, 0))
@@ -98,11 +103,9 @@ class Senses:
         for plane, each in pids.items():
             if readings := [reading for pid in each if pid and (reading := read_process(pid))]:
                 self.processes[plane] = ProcessReading.sum(readings)
-        self.gpu_families = list(self.nvml.read())
-        devices = dict.fromkeys((*self.hosts, *self.pins.values()))
-        self.gpus = {d: facts for d in devices if d != "cpu" and (facts := self.nvml.facts(d))}
+        self.gpus = dict(self.nvml.facts())
         self.gpu = worst_gpu(list(self.gpus.values()))
-        self.memories = dict.fromkeys(devices, host_memory())
+        self.memories = {"cpu": host_memory()} if "cpu" in (*self.hosts, *self.pins.values()) else {}
         self.memories |= {d: (int(gpu.memory_used), int(gpu.memory_total)) for d, gpu in self.gpus.items()}
 
     def _all_serving(self, snapshot: Snapshot) -> dict[str, str]:

@@ -227,9 +227,10 @@ def test_scrapes_share_a_reading(fake_nvml: ModuleType) -> None:
 
 def test_values_of_a_reading_that_hangs_are_not_shown_as_if_they_were_new(fake_nvml: ModuleType) -> None:
     clock = Clock()
-    ticker = Ticker(NvmlSource(fake_nvml.FakeNvml(), visible=""), 1.0, clock)
+    ticker = Ticker(NvmlSource(fake_nvml.FakeNvml(), visible=""), 1.0, clock, devices=("cuda:0",))
     ticker.tick()
     assert "sloctl_gpu_temperature_celsius" in {f.metric.name for f in ticker.families()}
+    assert ticker.facts()["cuda:0"].memory_total > 0
     assert ticker.health()["status"] == "ok"
     clock.now += 11
     assert ticker.health()["status"] == "stale"
@@ -237,6 +238,7 @@ def test_values_of_a_reading_that_hangs_are_not_shown_as_if_they_were_new(fake_n
     assert shown["sloctl_nvml_up"] == [((), 0.0)]
     assert "sloctl_nvml_last_success_timestamp_seconds" in shown
     assert not [name for name in shown if name.startswith("sloctl_gpu_")]
+    assert ticker.facts() == {}
 
 
 def test_a_mistake_in_a_reading_does_not_end_the_readings(
