@@ -84,11 +84,14 @@ class Alertmanager(Program):
 
 
 class Prometheus(Program):
+    """A Prometheus that tells again soon: what fires before it has found its Alertmanagers would wait a minute."""
+
     def __init__(self, folder, config):
         super().__init__(
             folder / "prometheus.log",
             PROMETHEUS,
             f"--config.file={config}",
             f"--storage.tsdb.path={folder / 'prometheus'}",
+            "--rules.alert.resend-delay=5s",
             "--web.listen-address=127.0.0.1:0",
         )
