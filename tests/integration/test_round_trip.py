@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 from programs import Alertmanager, Prometheus, needs_alertmanager, needs_prometheus
-from running_daemon import IDLE_POLICY, SLOS, until
+from running_daemon import IDLE_POLICY, MODEL, SLOS, until
 
 from sloctl.cli import stack_files
 from sloctl.config.resources import resource
@@ -52,7 +52,10 @@ def stack(daemon, tmp_path):
     token = stack_files.token(tmp_path / "token")
     hourly = SLOS.replace("30d", "1h")
     control = {"port": 0, "tick": "100ms", "tokenFile": "token"}
-    served = daemon(slos=hourly, policy=POLICY, windows=str(WINDOWS), control=control, faultInjection=True)
+    # Without its breaker, or what fails would soon be refused, and no longer count.
+    models = [{**MODEL, "breaker": {"enabled": False}}]
+    changed = {"control": control, "models": models, "windows": str(WINDOWS), "faultInjection": True}
+    served = daemon(slos=hourly, policy=POLICY, **changed)
     config = yaml.safe_load(served.config.read_text())
     config["control"]["port"] = served.control  # it will come back there
     served.config.write_text(yaml.safe_dump(config))
