@@ -12,6 +12,7 @@ from sloctl.slo.objective import Objective
 from sloctl.slo.windows import AlertWindow
 
 Counts = NDArray[np.int64]
+_SKEW = 60.0  # seconds after which two sides that do not fit are no longer waited for: they count different things
 
 
 class Judge:
@@ -40,20 +41,36 @@ class Judge:
         self.resumed: set[str] = set()  # SLOs whose history goes on; one that counts something else begins anew
         size = len(objectives)
         self._counted = (np.zeros(size, np.int64), np.zeros(size, np.int64))
+        self._fitted = np.full(size, -np.inf)  # when the two sides last fitted
 
     def tick(self, now: float, axis: float, snapshot: Snapshot) -> None:
         """Adds what is new on the board; `now` is monotonic, `axis` the evaluator's own time (see Timeline)."""
         good, total = self._indicators.read(snapshot, now)
-        if self._seen is not None:
-            self._counted[0][:] += good - self._seen[0]
-            self._counted[1][:] += total - self._seen[1]
-        self._seen = (good.copy(), total.copy())
+        if self._seen is None:
+            self._seen = (good.copy(), total.copy())
+        self._add(now, good, total)
         self.evaluator.advance(axis, *self._counted)
+
+    def _add(self, now: float, good: Counts, total: Counts) -> None:
+        """Adds what is new, but waits where the two sides do not fit.
+
+        Counters are written one after the other, so a failure may be seen before its request or after it. Taken as
+        they are, good would fall or outgrow total, which looks like a source that began anew, and be lost.
+        """
+        assert self._seen is not None  # noqa: S101  tick sees to it
+        new = good - self._seen[0], total - self._seen[1]
+        fits = (new[0] >= 0) & (new[0] <= new[1])
+        self._fitted = np.where(fits, now, self._fitted)
+        taken = fits | (new[1] < 0) | (now - self._fitted > _SKEW)
+        for counted, seen, more in zip(self._counted, self._seen, new, strict=True):
+            counted[taken] += more[taken]
+            seen[taken] += more[taken]
 
     def begin(self, snapshot: Snapshot, now: float, saved: dict[str, Any] | None) -> None:
         """Takes up saved counts by SLO name; an SLO that is new counts from this moment on."""
         good, total = self._indicators.read(snapshot, now)
         self._seen = (good.copy(), total.copy())
+        self._fitted[:] = now
         if not saved:
             return
         same_board = saved["board"] == self._board.identity
