@@ -21,6 +21,7 @@ check: $(VENV)/.installed
 	$(BIN)/lint-imports
 	$(BIN)/sloctl dashboards --out grafana/dashboards --docs docs/reference/metrics.md --check
 	$(BIN)/sloctl schema --out rules/schema --check
+	$(BIN)/sloctl fmt --check rules/slo/*.yaml rules/policies/*.yaml rules/windows/*.yaml examples/digits/*.yaml
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .

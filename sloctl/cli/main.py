@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "layers": ("sloctl.cli.layers", "layers"),
     "simulate": ("sloctl.cli.simulate", "simulate"),
     "validate": ("sloctl.cli.validate", "validate"),
+    "fmt": ("sloctl.cli.fmt", "fmt"),
     "schema": ("sloctl.cli.schema", "schema"),
     "rules": ("sloctl.cli.rules", "rules"),
     "build": ("sloctl.cli.build", "build"),

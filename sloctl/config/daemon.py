@@ -99,12 +99,12 @@ class ModelConfig(Model):
 
     name: Name
     variants: Annotated[list[Name | VariantConfig], Field(min_length=1)]
-    max_batch: Annotated[int, Field(gt=0)] = 8
-    batch_wait: Annotated[Duration, Field(ge=0, le=1)] = 0.0
-    max_queue: Annotated[int, Field(gt=0)] = 512
-    deadline: Annotated[Duration, Field(gt=0)] = 10.0
     threads: Annotated[int, Field(ge=0)] = 1  # of a CPU engine; 0: one a core
     contexts: Annotated[int, Field(ge=1, le=16)] = 1  # of a TensorRT engine, on each of its optimisation profiles
+    max_batch: Annotated[int, Field(gt=0)] = 8
+    batch_wait: Annotated[Duration, Field(ge=0, le=1)] = 0.0
+    deadline: Annotated[Duration, Field(gt=0)] = 10.0
+    max_queue: Annotated[int, Field(gt=0)] = 512
     allow_nonfinite: bool = False
     memory_budget: Annotated[Bytes, Field(gt=0)] | None = None  # of the device, for all its variants together
     profile: ProfileConfig = ProfileConfig()
@@ -194,8 +194,8 @@ class DaemonConfig(Model):
     health: HealthConfig = HealthConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     alerts: AlertsConfig = AlertsConfig()
-    state_dir: str = "state"
     repository: str = "repository"
+    state_dir: str = "state"
     device: str = "cpu"  # or cuda:N, or a GPU's or MIG device's UUID
     devices: list[str] = Field(default=[], max_length=64)  # in place of device: a data plane on each
     priorities: list[Name] = Field(default=["high", "normal", "low"], min_length=1, max_length=8)
@@ -203,11 +203,11 @@ class DaemonConfig(Model):
     slos: list[str] = Field(default=[])  # files or globs
     policies: list[str] = Field(default=[])
     windows: str | None = None  # an alerting-window file in place of the SRE workbook's
-    models: Annotated[list[ModelConfig], Field(min_length=1)]
     # Loads each model in a throw-away process first. auto: TensorRT plans, once on each runtime, device and driver;
     # always: every model, at every load.
     preflight: Literal["auto", "always", "never"] = "auto"
     fault_injection: bool = False  # lets the API inject engine faults; for tests and the demo
+    models: Annotated[list[ModelConfig], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _consistent(self) -> "DaemonConfig":

@@ -166,6 +166,11 @@ def bundle_of(files: Files, daemon: DaemonConfig | None = None, accuracies: Accu
     return Bundle(tuple(slos), whole, windows, arranged(problems), files)
 
 
+def check_forms(documents: Iterable[Document]) -> list[Problem]:
+    """What keeps documents from being those of their kinds, each by itself."""
+    return _Sorter(documents).problems
+
+
 def _slo_names(
     files: Files, slos: Iterable[Loaded[SloModel]], written: Sequence[Document], daemon: DaemonConfig | None
 ) -> list[str] | None:

@@ -159,7 +159,7 @@ def _fields_at(model: type[Model], loc: Loc) -> list[str]:
     for step in loc:
         fields = {name: field for each in classes for name, field in _fields(each)}
         if step in fields:
-            classes = list(_models(fields[step].annotation))
+            classes = list(models_in(fields[step].annotation))
     return sorted({name for each in classes for name, _ in _fields(each)})
 
 
@@ -169,11 +169,12 @@ def _fields(model: type[Model]) -> Iterator[tuple[str, Any]]:
             yield field.alias or name, field
 
 
-def _models(annotation: Any) -> Iterator[type[Model]]:
+def models_in(annotation: Any) -> Iterator[type[Model]]:
+    """The models among a field's types."""
     if isinstance(annotation, type) and issubclass(annotation, Model):
         yield annotation
     for argument in get_args(annotation):
-        yield from _models(argument)
+        yield from models_in(argument)
 
 
 def _name(loc: Loc) -> str:

@@ -85,10 +85,10 @@ class PolicySpec(Model):
     model: Text
     ladder: tuple[str, ...] = ()  # variants, most accurate first
     accuracy_floor: Ratio | None = None
-    max_switches_per_hour: Annotated[int, Field(ge=1)] = 12
-    cooldown: NotNegative = 300.0  # from the last switch to a step up
     dwell: NotNegative = 1.0  # from one switch to the next
+    cooldown: NotNegative = 300.0  # from the last switch to a step up
     restore: NotNegative = 5.0  # in which a share returns from 0 to 1 once nothing sheds
+    max_switches_per_hour: Annotated[int, Field(ge=1)] = 12
     dry_run: bool = False
     planner: PlannerSpec | None = None
     health_fallback: bool = True  # leave a variant whose health fails

@@ -75,11 +75,12 @@ class RatioMetric(Model):
     """Good or bad events over all events; or, as `raw`, a share that somebody else computed."""
 
     counter: bool | None = None
-    total: Metric | None = None
     good: Metric | None = None
     bad: Metric | None = None
-    raw: Metric | None = None
+    total: Metric | None = None
     raw_type: Literal["success", "failure"] | None = None
+
+    raw: Metric | None = None
 
     @model_validator(mode="after")
     def _counted(self) -> "RatioMetric":

@@ -90,8 +90,8 @@ class Slo(Model):
     """One SLO; the objective is in percent."""
 
     name: Name
-    description: str = ""
     objective: Annotated[float, Field(gt=0, lt=100)]
+    description: str = ""
     labels: dict[str, str] = Field(default_factory=dict)
     sli: Sli
     alerting: Alerting
