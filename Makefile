@@ -3,10 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all check format bench lock dashboards proto clean
+.PHONY: demo stack test test-all check format bench lock dashboards proto clean
 
 demo: $(VENV)/.installed
 	$(BIN)/sloctl demo
+
+# A daemon with Prometheus and Alertmanager on this machine; ARGS=--once tests it, ARGS=--help says what else there is.
+stack: $(VENV)/.installed
+	$(BIN)/sloctl stack $(ARGS)
 
 test: $(VENV)/.installed tools
 	$(BIN)/pytest -q -m "not slow and not gpu"
@@ -58,4 +62,4 @@ tools:
 	@./scripts/tools.sh
 
 clean:
-	rm -rf $(VENV) .rtx-builder .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .rtx-builder .demo .stack .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,5 +1,6 @@
 """`sloctl demo`: the whole loop on a real model, twice, and a verdict."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,9 +69,9 @@ async def _both(console: "Console", directory: Path) -> "tuple[Run, Run]":
     from sloctl.cli.demo_run import measure
     from sloctl.config.resources import resource
 
-    _needs()
+    require_extras()
     source, repository = resource("examples/digits"), directory / "repository"
-    images = _prepare(console, source, repository)
+    images = prepared_images(source, repository, lambda message: _say(console, message))
     runs: list[Run] = []
 
     def plan(scenario: "Scenario", capacities: dict[str, float]) -> "Schedule":
@@ -88,8 +89,8 @@ async def _both(console: "Console", directory: Path) -> "tuple[Run, Run]":
     return runs[0], runs[1]
 
 
-def _prepare(console: "Console", source: Path, repository: Path) -> "NDArray[np.float32]":
-    """Puts the models in place; returns some images to send. Raises DemoError."""
+def prepared_images(source: Path, repository: Path, progress: Callable[[str], None]) -> "NDArray[np.float32]":
+    """Puts the example's models in place; returns some images to send. Raises DemoError."""
     import numpy as np
 
     from sloctl.cli._digits import evaluation, prepare
@@ -97,20 +98,21 @@ def _prepare(console: "Console", source: Path, repository: Path) -> "NDArray[np.
     from sloctl.engines.base import EngineError
 
     try:
-        prepare(repository, source, lambda message: _say(console, message))
+        prepare(repository, source, progress)
         return np.asarray(evaluation(source).inputs["image"][:_IMAGES], np.float32)
     except EngineError as error:
         raise DemoError(f"the models cannot be prepared: {error}") from None
 
 
-def _needs() -> None:
+def require_extras() -> None:
+    """What the example's models and the load need besides the daemon. Raises DemoError."""
     import importlib.util
 
     from sloctl.cli.demo_daemon import DemoError
 
     missing = [name for name in ("aiohttp", "onnx") if importlib.util.find_spec(name) is None]
     if missing:
-        raise DemoError(f"the demo needs {' and '.join(missing)}; install them with: pip install 'sloctl[demo]'")
+        raise DemoError(f"this needs {' and '.join(missing)}; install them with: pip install 'sloctl[demo]'")
 
 
 def _say(console: "Console", message: str) -> None:

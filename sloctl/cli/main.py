@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("sloctl.cli.serve", "serve"),
     "demo": ("sloctl.cli.demo", "demo"),
+    "stack": ("sloctl.cli.stack", "stack"),
     "status": ("sloctl.cli.status", "status"),
     "decisions": ("sloctl.cli.decisions", "decisions"),
     "explain": ("sloctl.cli.explain", "explain"),

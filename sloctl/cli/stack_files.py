@@ -2,17 +2,121 @@
 
 import secrets
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from sloctl.cli.demo_daemon import write_run
+from sloctl.cli.stack_programs import Program
 from sloctl.config.documents import load_bundle
 from sloctl.config.resources import resource
 from sloctl.slo.prometheus import to_yaml
 
-SCRAPE = "500ms"  # the demo's windows begin at two seconds
+_SCRAPE = "500ms"  # the demo's windows begin at two seconds
+_RESEND = "10s"  # what fires before Prometheus has found its Alertmanager is told again so soon
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where everything of a stack lies, and the ports on loopback that it listens on."""
+
+    folder: Path
+    serving: int
+    control: int
+    prometheus: int
+    alertmanager: int
+
+    @property
+    def token(self) -> Path:
+        """The file with the token of the daemon's API."""
+        return self.folder / "token"
+
+    @property
+    def daemon(self) -> Path:
+        """The daemon's folder."""
+        return self.folder / "daemon"
+
+    @property
+    def serving_url(self) -> str:
+        """The daemon's data plane."""
+        return f"http://127.0.0.1:{self.serving}"
+
+    @property
+    def control_url(self) -> str:
+        """The daemon's control plane."""
+        return f"http://127.0.0.1:{self.control}"
+
+    @property
+    def prometheus_url(self) -> str:
+        """Prometheus."""
+        return f"http://127.0.0.1:{self.prometheus}"
+
+    @property
+    def alertmanager_url(self) -> str:
+        """Alertmanager."""
+        return f"http://127.0.0.1:{self.alertmanager}"
+
+
+def write(places: Places, source: Path, repository: Path, paths: Mapping[str, str]) -> tuple[Program, ...]:
+    """Writes all files of a stack anew, and returns what to run on them, in order.
+
+    `source` is the example's folder, `paths` has the programs by name. What an earlier run left goes, but `repository`.
+    """
+    folder, port = places.folder.resolve(), "127.0.0.1:{}".format
+    for left in ("prometheus", "alertmanager"):
+        shutil.rmtree(folder / left, ignore_errors=True)
+    config = daemon(places, source, repository)
+    token(places.token)
+    webhook = f"{places.control_url}/api/v1/alerts"
+    routes = alertmanager(folder / "alertmanager", webhook, places.token)
+    slos = [places.daemon / "slo.yaml", places.daemon / "windows.yaml"]
+    rules = prometheus(folder / "prometheus", slos, {"sloctl": port(places.control)}, [port(places.alertmanager)])
+    return (
+        Program(
+            "sloctl",
+            (sys.executable, "-m", "sloctl.cli.main", "serve", "--config", str(config)),
+            folder / "sloctl.log",
+            f"{places.control_url}/health/ready",
+        ),
+        Program(
+            "alertmanager",
+            (
+                paths["alertmanager"],
+                f"--config.file={routes}",
+                f"--storage.path={folder / 'alertmanager' / 'data'}",
+                f"--web.listen-address={port(places.alertmanager)}",
+                "--cluster.listen-address=",  # alone; by default it listens on all addresses
+            ),
+            folder / "alertmanager.log",
+            f"{places.alertmanager_url}/-/ready",
+        ),
+        Program(
+            "prometheus",
+            (
+                paths["prometheus"],
+                f"--config.file={rules}",
+                f"--storage.tsdb.path={folder / 'prometheus' / 'data'}",
+                f"--web.listen-address={port(places.prometheus)}",
+                f"--rules.alert.resend-delay={_RESEND}",
+            ),
+            folder / "prometheus.log",
+            f"{places.prometheus_url}/-/ready",
+        ),
+    )
+
+
+def daemon(places: Places, source: Path, repository: Path) -> Path:
+    """Writes the daemon's folder: the demo's, with a token, and alerts that go to Alertmanager directly as well."""
+    path = write_run(places.daemon, source, repository, controller=True)
+    config = _read(path)
+    config["serving"]["port"] = places.serving
+    config["control"] |= {"port": places.control, "tokenFile": str(places.token.resolve())}
+    config["alerts"] = {"alertmanagers": [{"url": places.alertmanager_url}]}
+    return _write(path, config)
 
 
 def token(path: Path) -> Path:
@@ -37,7 +141,7 @@ def alertmanager(folder: Path, webhook: str, token_file: Path) -> Path:
 
 
 def prometheus(
-    folder: Path, slos: Sequence[Path], targets: Mapping[str, str], alertmanagers: Sequence[str], scrape: str = SCRAPE
+    folder: Path, slos: Sequence[Path], targets: Mapping[str, str], alertmanagers: Sequence[str], scrape: str = _SCRAPE
 ) -> Path:
     """Writes Prometheus' folder, with the rules of SLOs, and returns its configuration.
 
