@@ -7,6 +7,7 @@ import urllib.request
 from contextlib import suppress
 
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 from running_daemon import until
 
 
@@ -82,12 +83,6 @@ class Alertmanager(Process):
         wanted = {"alertname": name, "severity": severity}
         return next((each for each in found if wanted.items() <= each["labels"].items()), None)
 
-    def generators(self, name, severity):
-        """Who sent the active alerts of that name and severity: the links that they carry."""
-        found = get(f"{self.url}/api/v2/alerts?active=true")
-        wanted = {"alertname": name, "severity": severity}
-        return [each["generatorURL"] for each in found if wanted.items() <= each["labels"].items()]
-
 
 class Prometheus(Process):
     """prometheus that scrapes a daemon and sends to an Alertmanager."""
@@ -114,3 +109,10 @@ class Prometheus(Process):
         """The labels of the alerts that fire."""
         found = get(f"{self.url}/api/v1/alerts")["data"]["alerts"]
         return [each["labels"] for each in found if each["state"] == "firing"]
+
+    def sent(self):
+        """How many alerts Alertmanagers have taken from it."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+        name = "prometheus_notifications_sent_total"
+        return sum(each.value for family in families for each in family.samples if each.name == name)
