@@ -44,13 +44,14 @@ class Snapshot:
         place = self._layout.layers[model, variant]
         return summed([readings(data, place) for data in self._layers_of])
 
-    def families(self) -> list[Family]:
-        """Every data-plane metric with all its series."""
-        found = {metric.name: Family(metric) for metric in DATA_METRICS}
+    def families(self, metrics: Sequence[Metric] = DATA_METRICS) -> list[Family]:
+        """Every data-plane metric (or those named) with all its series."""
+        found = {metric.name: Family(metric) for metric in metrics}
         for (name, labels), cell in self._layout.cells.items():
-            family = found[name]
+            if (family := found.get(name)) is None:
+                continue
             family.samples.append((labels, self._value(family.metric, labels, cell)))
-        for model, variant in self._layout.layers:
+        for model, variant in self._layout.layers if LAYER_DURATION.name in found else ():
             samples = found[LAYER_DURATION.name].samples
             for layer in self.layers(model, variant):
                 value = SummaryValue(layer.count, layer.total)

@@ -14,12 +14,18 @@ class Compat(StrEnum):
 
 
 def rules(
-    files: Annotated[list[Path], typer.Argument(help="Files of SLOs, OpenSLO or Sloth.")],
+    files: Annotated[list[Path] | None, typer.Argument(help="Files of SLOs, OpenSLO or Sloth.")] = None,
     windows: Annotated[Path | None, typer.Option(help="Alerting windows in place of the SRE workbook's.")] = None,
     compat: Annotated[
         Compat | None, typer.Option(help="Names, labels and expressions of another tool, for its dashboards.")
     ] = None,
     runbooks: Annotated[str, typer.Option(help="Address of the folder of the alerts' pages.")] = "docs/runbooks",
+    builtin: Annotated[
+        bool, typer.Option("--builtin", help="Alerts on sloctl itself and its GPUs, in place of those of SLOs.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="With --builtin: write nothing; say whether the output is current.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="File to write; standard output without it.")
     ] = None,
@@ -28,6 +34,27 @@ def rules(
 
     Exit status: 0 written, 1 something is wrong with a file, 2 wrong usage, 3 the output cannot be written.
     """
+    if builtin == bool(files) or (check and not (builtin and output)):
+        raise typer.BadParameter("expected files of SLOs, or --builtin; and with --check both --builtin and --output")
+    if builtin:
+        _builtin(runbooks, output, check=check)
+    else:
+        _of_slos(files or [], windows, compat, runbooks, output)
+
+
+def _builtin(runbooks: str, output: Path | None, *, check: bool) -> None:
+    from sloctl.cli.generated import settle
+    from sloctl.control.builtin import to_yaml
+
+    if output is None:
+        typer.echo(to_yaml(runbooks), nl=False)
+    else:
+        settle({output: to_yaml(runbooks)}, check=check)
+
+
+def _of_slos(
+    files: list[Path], windows: Path | None, compat: Compat | None, runbooks: str, output: Path | None
+) -> None:
     from sloctl.config.documents import load_bundle
     from sloctl.config.problems import ConfigError, require
     from sloctl.slo import sloth_rules

@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 import time
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -67,9 +68,18 @@ def main() -> None:
     senses = Senses(board, runtime.daemon.hosts, gpus, runtime.daemon.pins)
     endpoint = runtime.daemon.telemetry.otlp_endpoint
     tracer = DecisionTracer(endpoint)
-    told = notifier(runtime.daemon.alerts, runtime.path.parent, _listens_at(arguments.http_fd))
+    alerts = runtime.daemon.alerts
+    url = alerts.external_url or _listens_at(arguments.http_fd)
+    told = notifier(alerts, runtime.path.parent, url)
     controller = Controller(
-        runtime, bundle, senses, store, trace=tracer.record, recorder=_recorder(runtime), notifier=told
+        runtime,
+        bundle,
+        senses,
+        store,
+        trace=tracer.record,
+        recorder=_recorder(runtime),
+        notifier=told,
+        address=urlsplit(url).netloc,
     )
     schedule = _schedule(controller, runtime)
     controller.tick()  # catches up first: what was saved is older than what was last exported

@@ -190,7 +190,7 @@ def notifier(config: AlertsConfig, folder: Path, external_url: str) -> Notifier 
     senders = [Sender(target.url, _post(target, folder)) for target in config.alertmanagers]
     for sender in senders:
         sender.start()
-    return Notifier(senders, config.resend_interval, config.external_url or external_url) if senders else None
+    return Notifier(senders, config.resend_interval, external_url) if senders else None
 
 
 def _post(target: AlertmanagerConfig, folder: Path) -> Post:

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from sloctl.control.judging import Judge
-from sloctl.slo.alerting import AlertStates, Instance, State
+from sloctl.slo.alerting import Active, AlertStates, Instance, State
 from sloctl.slo.objective import Objective
-from sloctl.slo.prometheus import NO_DATA, RUNBOOKS
+from sloctl.slo.prometheus import NO_DATA
 from sloctl.slo.tiers import active_alerts, alert_names, tiers_of
 from sloctl.slo.windows import AlertWindow
 from sloctl.telemetry import catalogue as c
@@ -18,26 +19,31 @@ _SHOWN = (State.PENDING, State.FIRING)
 
 
 class Alerts:
-    """Alerts over SLOs. Times are those of the evaluator's axis (see Timeline), which no step of a clock touches."""
+    """Alerts over SLOs, and those on the daemon itself (see Watch).
+
+    Times are those of the evaluator's axis (see Timeline), which no step of a clock touches.
+    """
 
     def __init__(
         self,
         objectives: Sequence[Objective],
         windows: Sequence[AlertWindow],
-        saved: Iterable[Mapping[str, Any]] = (),
-        runbooks: str = RUNBOOKS,
+        saved: Iterable[Mapping[str, Any]],
+        runbooks: str,
+        names: Iterable[tuple[str, str]],
     ) -> None:
+        """`runbooks` is the folder of the alerts' pages; `names` are (alertname, severity) of alerts besides."""
         self._windows = windows
         self._runbooks = runbooks
-        self._names = sorted(set(alert_names(objectives, windows)))
+        self._names = sorted({*alert_names(objectives, windows), *names})
         self._tiers = [(objective.name, tier) for objective in objectives for tier in tiers_of(objective, windows)]
         self._states = AlertStates()
         self._states.restore(saved)
 
-    def tick(self, axis: float, judge: Judge) -> list[Instance]:
-        """Takes what the judge has found; returns the alerts that have begun to fire or were resolved."""
-        active = active_alerts(judge.evaluator, self._windows, self._runbooks, judge.no_data)
-        return self._states.step(axis, active, judge.no_data)
+    def tick(self, axis: float, judge: Judge, watched: Iterable[Active]) -> list[Instance]:
+        """Takes what judge and watch have found; returns the alerts that have begun to fire or were resolved."""
+        burning = active_alerts(judge.evaluator, self._windows, self._runbooks, judge.no_data)
+        return self._states.step(axis, chain(burning, watched), judge.no_data)
 
     def saved(self) -> list[dict[str, Any]]:
         """What a new one takes up again."""

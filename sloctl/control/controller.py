@@ -26,14 +26,17 @@ from sloctl.control.received import ReceivedAlerts
 from sloctl.control.recording import Recorder
 from sloctl.control.sensing import Senses
 from sloctl.control.store import Store
+from sloctl.control.watching import Watch
 from sloctl.control.webhook import WebhookError, decode
 from sloctl.policy.document import PLANNER, PolicyDocument
 from sloctl.policy.engine import Decision, Override
 from sloctl.policy.facts import Vocabulary
 from sloctl.policy.fallback import FALLBACK
+from sloctl.slo.alerting import Active
 from sloctl.telemetry.families import Family
 
 _SAVE_EVERY = 1.0
+_WATCH_EVERY = 1.0
 _LONGEST_OVERRIDE = 365 * 86400.0  # seconds; for longer there is the configuration
 _MOST_ROWS = 2**63  # SQLite numbers no more
 _KINDS = ("variant", "admit", "breaker")
@@ -65,7 +68,9 @@ class Controller:
         trace: Callable[[Mapping[str, Any]], None] = lambda _: None,
         recorder: Recorder | None = None,
         notifier: Notifier | None = None,
+        address: str = "localhost",
     ) -> None:
+        """`address` is host and port of the control plane, as a Prometheus names its target."""
         self.runtime = runtime
         self.store = store
         self._board: Boards = senses.board
@@ -73,6 +78,9 @@ class Controller:
         self._clock, self._wall, self._trace = clock, wall, trace
         self._recorder = recorder
         self._notifier = notifier
+        self._watch = Watch(runtime.daemon.alerts.runbook_url, address)
+        self._watched: list[Active] = []
+        self._watched_at = float("-inf")
         self._lock = threading.RLock()
         self._started = clock()
         saved = store.state("progress") or {}
@@ -98,7 +106,8 @@ class Controller:
         self.store.forget_others(self._judge.resumed)
         self._judge.evaluator.restore(self.store.history())
         runbooks = self.runtime.daemon.alerts.runbook_url
-        self._alerts = Alerts(bundle.objectives, bundle.windows, saved.get("alerts", ()), runbooks)
+        names = self._watch.names
+        self._alerts = Alerts(bundle.objectives, bundle.windows, saved.get("alerts", ()), runbooks, names)
         vocabulary = Vocabulary.of(bundle.objectives, topology)
         if self._recorder is not None:
             self._recorder.describe(vocabulary)
@@ -133,11 +142,19 @@ class Controller:
             self._ticks[1] += self._clock() - now
 
     def _alert(self, axis: float) -> None:
-        for changed in self._alerts.tick(axis, self._judge):
+        if axis - self._watched_at >= _WATCH_EVERY:
+            self._watched_at = axis
+            self._watched = self._watch.read(axis, self._watched_families())
+        for changed in self._alerts.tick(axis, self._judge, self._watched):
             self._saved_at = float("-inf")  # this tick ends with a save: a crash forgets no alert
             log.info("alert", state=changed.state, value=round(changed.value, 3), **changed.labels)
         if self._notifier is not None:
             self._notifier.tick(axis, self._skew(), self._alerts.instances())
+
+    def _watched_families(self) -> list[Family]:
+        overrides = len(self.store.overrides(self._wall()))
+        found = report.watched(self._senses, self._senses.health, overrides, reload_ok=self._reload_ok)
+        return found + (self._notifier.families() if self._notifier else [])
 
     def _facts(self, now: float) -> list[LiveFacts]:
         """The facts of each model, in their order."""

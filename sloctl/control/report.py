@@ -225,17 +225,8 @@ def families(s: Sources) -> list[Family]:
     """The board's families, the control plane's own, and the GPU's."""
     own = [
         Family(c.BUILD_INFO, [((__version__,), 1.0)]),
-        Family(c.READY, [((), float(s.health.ready))]),
         Family(c.PLANE_UP, [(("data",), float(s.health.data_up)), (("control",), 1.0)]),
-        Family(c.DEVICE_UP, [((device.device,), float(device.ready)) for device in s.health.devices]),
-        Family(
-            c.PLANE_RESTARTS,
-            [
-                ((plane, reason), float(count))
-                for plane in ("data", "control")
-                for reason, count in s.board.restarts(plane).items()
-            ],
-        ),
+        *_states(s.senses, s.health, len(s.overrides), reload_ok=s.reload_ok),
         *_process_families(s.senses),
         *_model_families(s),
         *_slo_families(s),
@@ -243,12 +234,40 @@ def families(s: Sources) -> list[Family]:
         *_policy_families(s),
         *_received_families(s),
         Family(c.CONFIG_RELOADS, [((result,), float(count)) for result, count in s.reloads.items()]),
-        Family(c.CONFIG_LAST_RELOAD_OK, [((), float(s.reload_ok))]),
         Family(c.TICK_DURATION, [((), SummaryValue(*s.ticks))]),
         Family(c.HEALTH_LAST_SUCCESS, _last_success(s.health)),
-        Family(c.LAYER_DRIFT, list(drift_samples(s.senses.layers.drift))),
     ]
     return [*s.senses.recent.newest.families(), *own, *s.senses.gpu_families]
+
+
+_WATCHED = (c.BREAKER_STATE, c.HEALTH_LEVEL, c.ENGINE_ERRORS, c.NONFINITE)
+
+
+def watched(senses: Senses, health: Health, overrides: int, *, reload_ok: bool) -> list[Family]:
+    """The few families that the daemon's alerts on itself are about: all of them every second would cost too much."""
+    return [
+        *senses.recent.newest.families(_WATCHED),
+        *_states(senses, health, overrides, reload_ok=reload_ok),
+        *senses.gpu_families,
+    ]
+
+
+def _states(senses: Senses, health: Health, overrides: int, *, reload_ok: bool) -> list[Family]:
+    restarts: Samples = []
+    for plane in ("data", "control"):
+        restarts += [((plane, reason), float(count)) for reason, count in senses.board.restarts(plane).items()]
+    models = senses.board.topology.models
+    ranks = [((model.name,), float(model.variants.index(senses.health.serving[model.name]))) for model in models]
+    return [
+        Family(c.READY, [((), float(health.ready))]),
+        Family(c.DEVICE_UP, [((device.device,), float(device.ready)) for device in health.devices]),
+        Family(c.PLANE_RESTARTS, restarts),
+        Family(c.VARIANT_RANK, list(ranks)),
+        Family(c.LAYER_DRIFT, list(drift_samples(senses.layers.drift))),
+        Family(c.CONFIG_LAST_RELOAD_OK, [((), float(reload_ok))]),
+        Family(c.OVERRIDES_ACTIVE, [((), float(overrides))]),
+        *_memory_families(senses),
+    ]
 
 
 def gauges(senses: Senses) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -280,11 +299,16 @@ def _process_families(senses: Senses) -> list[Family]:
     for plane, r in readings:
         switches.append(((plane, "voluntary"), float(r.voluntary if r else 0)))
         switches.append(((plane, "involuntary"), float(r.involuntary if r else 0)))
-    memories = senses.memories.items()
     return [
         Family(c.PROCESS_MEMORY, [((plane,), float(r.memory if r else 0)) for plane, r in readings]),
         Family(c.PROCESS_CPU, [((plane,), r.cpu if r else 0.0) for plane, r in readings]),
         Family(c.PROCESS_CONTEXT_SWITCHES, switches),
+    ]
+
+
+def _memory_families(senses: Senses) -> list[Family]:
+    memories = senses.memories.items()
+    return [
         Family(c.DEVICE_MEMORY_USED, [((device,), float(used)) for device, (used, _) in memories]),
         Family(c.DEVICE_MEMORY_TOTAL, [((device,), float(total)) for device, (_, total) in memories]),
         Family(
@@ -361,7 +385,6 @@ def _policy_families(s: Sources) -> list[Family]:
     return [
         Family(c.RULE_ACTIVE, [((policy, rule), float(active)) for policy, rule, active in s.rules]),
         Family(c.DECISIONS, [(key, float(count)) for key, count in s.decided.items()]),
-        Family(c.OVERRIDES_ACTIVE, [((), float(len(s.overrides)))]),
     ]
 
 

@@ -8,7 +8,7 @@ from sloctl.config.base import format_duration
 from sloctl.slo.objective import Indicator, QueryRatio, QueryShare, Ratio, Raw, Selector, Threshold
 from sloctl.telemetry.catalogue import Kind, find
 
-_COMPARE = {"lte": "<=", "lt": "<", "gte": ">=", "gt": ">"}
+COMPARE = {"lte": "<=", "lt": "<", "gte": ">=", "gt": ">"}
 WINDOW = re.compile(r"\{\{ *\.window *\}\}")
 _RE2_META = re.compile(r"([\\.+*?()|\[\]{}^$])")
 
@@ -102,7 +102,7 @@ def _samples(indicator: Threshold, window: float) -> tuple[str, str]:
     selector = indicator.selector
     value = f"({extreme}({selector.metric}{matchers(selector)}) >= -Inf)"
     span = _seconds(window)
-    good = f"sum_over_time(({value} {_COMPARE[indicator.op]} bool {indicator.value:.12g}){span})"
+    good = f"sum_over_time(({value} {COMPARE[indicator.op]} bool {indicator.value:.12g}){span})"
     return good, f"count_over_time({value}{span})"
 
 

@@ -371,6 +371,14 @@ THROUGHPUT_RATIO = _m(
     "Rows inferred a second over the measured peak of the serving variant.",
     _C,
 )
+VARIANT_RANK = _m(
+    "sloctl_serving_variant_rank",
+    Kind.GAUGE,
+    "1",
+    _MODEL,
+    "Place of the serving variant among its model's; the most accurate is 0.",
+    _C,
+)
 ADMITTED_RATIO = _m(
     "sloctl_admitted_ratio",
     Kind.GAUGE,
@@ -535,6 +543,7 @@ CONTROL_METRICS: tuple[Metric, ...] = (
     DEVICE_MEMORY_UNACCOUNTED,
     OFFERED_RATE,
     THROUGHPUT_RATIO,
+    VARIANT_RANK,
     ADMITTED_RATIO,
     SLO_OBJECTIVE,
     SLO_GOOD,

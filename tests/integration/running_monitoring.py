@@ -72,9 +72,9 @@ class Alertmanager(Process):
         config = {"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}
         (folder / "alertmanager.yml").write_text(yaml.safe_dump(config))
 
-    def alerts(self):
-        """The labels of the active alerts, sorted."""
-        found = get(f"{self.url}/api/v2/alerts?active=true")
+    def alerts(self, name):
+        """The labels of the active alerts of that name, sorted."""
+        found = [a for a in get(f"{self.url}/api/v2/alerts?active=true") if a["labels"]["alertname"] == name]
         return sorted((each["labels"] for each in found), key=lambda labels: sorted(labels.items()))
 
     def named(self, name, severity):

@@ -122,7 +122,7 @@ def test_what_prometheus_and_the_daemon_say_of_an_slo_is_one_alert(served, monit
     daemon = served(manager.url)
     outage(daemon, load)
     until(lambda: manager.named(*PAGE), 15, "the page is in the Alertmanager")
-    alone = manager.alerts()
+    alone = manager.alerts(PAGE[0])
     rules = tmp_path / "rules.yaml"
     files = [str(tmp_path / "slo.yaml"), "--windows", str(tmp_path / "windows.yaml")]
     subprocess.run([*SLOCTL, "rules", *files, "-o", str(rules)], check=True, capture_output=True)
@@ -136,4 +136,4 @@ def test_what_prometheus_and_the_daemon_say_of_an_slo_is_one_alert(served, monit
     )
     until(prometheus.alerts, 30, "the alert fires in Prometheus")
     until(lambda: prometheus.sent() >= 1, 30, "the Alertmanager has taken it from Prometheus, too")
-    assert manager.alerts() == alone
+    assert manager.alerts(PAGE[0]) == alone

@@ -79,3 +79,19 @@ def test_promtool_accepts_the_samples_rules(tmp_path: Path) -> None:
     run(*SAMPLES, "-o", str(target))
     done = subprocess.run(["promtool", "check", "rules", str(target)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_built_in_alerts_go_to_a_file_that_can_be_checked(tmp_path: Path) -> None:
+    target = tmp_path / "sloctl.yaml"
+    assert run("--builtin", "-o", str(target), "--check").exit_code == 1
+    assert run("--builtin", "-o", str(target), "--runbooks", "https://wiki").exit_code == 0
+    assert "runbook_url: https://wiki/SloctlNotReady.md" in target.read_text()
+    assert run("--builtin", "-o", str(target), "--check").exit_code == 1, "the pages are elsewhere"
+    assert run("--builtin", "-o", str(target)).exit_code == 0
+    assert run("--builtin", "-o", str(target), "--check").exit_code == 0
+    assert target.read_text() == run("--builtin").stdout
+
+
+@pytest.mark.parametrize("arguments", [(), ("--builtin", *SAMPLES), ("--check", *SAMPLES), ("--builtin", "--check")])
+def test_what_is_asked_for_must_be_one_thing(arguments: tuple[str, ...]) -> None:
+    assert run(*arguments).exit_code == 2

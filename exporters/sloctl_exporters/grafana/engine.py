@@ -45,6 +45,13 @@ def _precision() -> list[Panel]:
             [(0, "standby", GREY), (1, "serving", GREEN)],
             width=16,
         ),
+        timeline(
+            "Place of the serving variant",
+            "0 while the most accurate variant of a model serves, else how many there are above it.",
+            Target(_q.gauge(c.VARIANT_RANK, "model", "max"), "{{model}}"),
+            [(0, "most accurate", GREEN), (1, "degraded", YELLOW)],
+            width=8,
+        ),
         bars(
             "Decisions in this time",
             "Why it was switched, shed or tripped: decisions taken in the time shown, by rule and action.",
