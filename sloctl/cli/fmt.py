@@ -1,7 +1,6 @@
 """`sloctl fmt`: files in one form, with their comments."""
 
 import difflib
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +19,7 @@ def fmt(
     Exit status: 0 done, 1 a file has errors, or another form than with --check it should; 2 wrong usage, 3 a file
     cannot be written.
     """
+    from sloctl.cli.files import replace
     from sloctl.config.formatting import formatted
     from sloctl.config.problems import Problem, arranged, render
     from sloctl.config.sources import read
@@ -42,7 +42,7 @@ def fmt(
         elif changed:
             typer.echo(f"{path}: {'is in another form' if check else 'formatted'}", err=True)
             if not check:
-                _replace(path, text)
+                replace(path, text)
     if problems:
         typer.echo(render(arranged(problems)), err=True)
     raise typer.Exit(1 if problems or (check and other) else 0)
@@ -51,19 +51,3 @@ def fmt(
 def _difference(path: Path, before: str, after: str) -> str:
     lines = difflib.unified_diff(before.splitlines(True), after.splitlines(True), str(path), f"{path} (formatted)")
     return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
-
-
-def _replace(path: Path, text: str) -> None:
-    """The file with another text, whole or not at all, with its mode; through a link, what it leads to."""
-    target = path.resolve()
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    draft = Path(name)
-    try:
-        with open(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        draft.chmod(target.stat().st_mode & 0o7777)
-        draft.replace(target)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        typer.echo(f"error: cannot write {path}: {error.strerror}", err=True)
-        raise typer.Exit(3) from None

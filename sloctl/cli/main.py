@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "validate": ("sloctl.cli.validate", "validate"),
     "fmt": ("sloctl.cli.fmt", "fmt"),
     "schema": ("sloctl.cli.schema", "schema"),
+    "convert": ("sloctl.cli.convert", "convert"),
     "rules": ("sloctl.cli.rules", "rules"),
     "build": ("sloctl.cli.build", "build"),
     "advise": ("sloctl.cli.advise", "advise"),

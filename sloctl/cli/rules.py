@@ -55,6 +55,7 @@ def _builtin(runbooks: str, output: Path | None, *, check: bool) -> None:
 def _of_slos(
     files: list[Path], windows: Path | None, compat: Compat | None, runbooks: str, output: Path | None
 ) -> None:
+    from sloctl.cli.files import replace
     from sloctl.config.documents import load_bundle
     from sloctl.config.problems import ConfigError, require
     from sloctl.slo import sloth_rules
@@ -78,20 +79,5 @@ def _of_slos(
     if output is None:
         typer.echo(text, nl=False)
         return
-    try:
-        _replace(output, text)
-    except OSError as error:
-        typer.echo(f"error: cannot write {output}: {error.strerror}", err=True)
-        raise typer.Exit(3) from None
+    replace(output, text)
     typer.echo(f"{output}: rules for {len(bundle.objectives)} SLOs", err=True)
-
-
-def _replace(path: Path, text: str) -> None:
-    # Whole or not at all: Prometheus may read the file at any moment.
-    draft = path.with_name(f".{path.name}.new")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise

@@ -56,6 +56,7 @@ class Code(StrEnum):
     INVALID_POLICY = "invalid-policy"
     INVALID_EXPRESSION = "invalid-expression"
     RESTART_NEEDED = "restart-needed"
+    NOT_CONVERTIBLE = "not-convertible"
     UNFIRABLE_ALERT = "unfirable-alert"
     COARSE_SLICES = "coarse-slices"
     ROUNDED_TARGET = "rounded-target"
@@ -70,6 +71,7 @@ class Code(StrEnum):
     BUCKET_BOUND = "bucket-bound"
     CONSTANT_COMPARISON = "constant-comparison"
     WINDOW_NOT_KEPT = "window-not-kept"
+    NOT_CARRIED = "not-carried"
 
     @property
     def severity(self) -> Severity:
