@@ -1,10 +1,14 @@
 """`sloctl fmt`: files in one form, with their comments."""
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from sloctl.config.problems import Problem
 
 
 def fmt(
@@ -19,33 +23,44 @@ def fmt(
     Exit status: 0 done, 1 a file has errors, or another form than with --check it should; 2 wrong usage, 3 a file
     cannot be written.
     """
-    from sloctl.cli.files import replace
-    from sloctl.config.formatting import formatted
-    from sloctl.config.problems import Problem, arranged, render
-    from sloctl.config.sources import read
+    from sloctl.config.problems import arranged, render
 
-    problems: list[Problem] = []
-    other = 0
-    for path in files:
-        source, wrong = read(Path("/dev/stdin") if str(path) == "-" else path)
-        problems += wrong
-        if source is None:
-            continue
-        text, errors = formatted(source)
-        problems += errors
-        changed = text != source.text and not errors
-        other += changed
-        if diff and changed:
-            typer.echo(_difference(path, source.text, text), nl=False)
-        elif str(path) == "-" and not check:
-            typer.echo(text, nl=False)
-        elif changed:
-            typer.echo(f"{path}: {'is in another form' if check else 'formatted'}", err=True)
-            if not check:
-                replace(path, text)
+    outcomes = [_one(path, check=check, diff=diff) for path in files]
+    problems = [problem for wrong, _ in outcomes for problem in wrong]
     if problems:
         typer.echo(render(arranged(problems)), err=True)
-    raise typer.Exit(1 if problems or (check and other) else 0)
+    raise typer.Exit(0 if all(fine for _, fine in outcomes) else 1)
+
+
+def _one(path: Path, *, check: bool, diff: bool) -> "tuple[Sequence[Problem], bool]":
+    """What is wrong with a file, and whether all is as it was asked for."""
+    from sloctl.cli.files import replace
+    from sloctl.config.formatting import formatted
+    from sloctl.config.sources import read
+
+    source, wrong = read(Path("/dev/stdin") if str(path) == "-" else path)
+    if source is None:
+        return wrong, False
+    try:
+        text, errors = formatted(source)
+    except ValueError as error:
+        typer.echo(f"error: {path} stays as it is: {error}", err=True)
+        return (), False
+    changed = text != source.text
+    if errors or not (changed or str(path) == "-"):
+        return errors, not errors
+    if diff:
+        typer.echo(_difference(path, source.text, text), nl=False)
+    if check and changed:
+        typer.echo(f"{path} is in another form", err=True)
+    if check or diff:
+        return (), not (check and changed)
+    if str(path) == "-":
+        typer.echo(text, nl=False)
+    else:
+        replace(path, text)
+        typer.echo(f"{path}: formatted", err=True)
+    return (), True
 
 
 def _difference(path: Path, before: str, after: str) -> str:

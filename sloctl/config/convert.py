@@ -22,7 +22,7 @@ from sloctl.config.sources import Document, Loc, Source
 from sloctl.config.unread import unread
 from sloctl.config.yaml_tree import comments
 from sloctl.slo import dialects
-from sloctl.slo.objective import Indicator, Objective, QueryRatio, QueryShare, Tier
+from sloctl.slo.objective import Indicator, Objective, QueryRatio, QueryShare, Ratio, Raw, Tier
 from sloctl.slo.prometheus import ALERT
 from sloctl.slo.windows import AlertWindow
 from sloctl.slo.write import openslo, service_level, sloth
@@ -142,9 +142,18 @@ def _names_lost(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 
 
 def _other_words(old: Indicator, new: Indicator) -> str:
-    if isinstance(old, Queried) or not isinstance(new, Queried):
+    if isinstance(new, Queried) and not isinstance(old, Queried):
+        return "the indicator becomes queries of a Prometheus, no more what a daemon measures itself"
+    if _sides(old) != _sides(new):
         return "the indicator is written by its other side: good or bad events as all less the rest"
-    return "the indicator becomes queries of a Prometheus, no more what a daemon measures itself"
+    return f"the indicator says something else: {_shown(new)}"
+
+
+def _sides(indicator: Indicator) -> tuple[bool, ...]:
+    """Which of good and bad an indicator counts."""
+    if isinstance(indicator, Raw | QueryShare):
+        return (indicator.failure,)
+    return (indicator.good is None,) if isinstance(indicator, Ratio | QueryRatio) else ()
 
 
 _SAYINGS: Mapping[str, Callable[[Any, Any], str]] = {

@@ -25,7 +25,10 @@ _FIRST: Mapping[type[Model], tuple[str, ...]] = {TimeWindow: ("duration",)}
 
 
 def formatted(source: Source) -> tuple[str, tuple[Problem, ...]]:
-    """A file's text in its one form, or the text as it is and what is wrong with it."""
+    """A file's text in its one form, or the text as it is and what is wrong with it.
+
+    Raises ValueError where the form cannot say all that the text says.
+    """
     text = "\n".join(source.lines)
     files = Files.of([Source.of(source.path, text)])
     if problems := [*files.problems, *check_forms(files.documents)]:

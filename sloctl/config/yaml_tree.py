@@ -89,7 +89,10 @@ class Comment:
 
 
 def trees(text: str) -> list[Tree]:
-    """The documents of a text that parses, with all comments attached. Those that are no collection are left out."""
+    """The documents of a text that parses, with all comments attached. Those that are no collection are left out.
+
+    Raises ValueError for what a tree has no place for: directives.
+    """
     found = _Builder(text).trees
     if found:
         _Attacher(text, found).attach(list(comments(text)))
@@ -134,6 +137,8 @@ class _Builder:
                 self._document(event)
 
     def _document(self, event: Any) -> None:
+        if event.version or event.tags:
+            raise ValueError("directives (%YAML, %TAG) are not kept")
         self._anchors = False
         root = self._node(next(self._events))
         if isinstance(root, Collection):

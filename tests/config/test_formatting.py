@@ -3,6 +3,8 @@
 import itertools
 import json
 import re
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -320,7 +322,7 @@ def test_nothing_is_written_where_it_is_only_asked(tmp_path: Path, option: str) 
     result = run(path, option)
     assert path.read_text() == MESSY
     assert result.exit_code == (1 if option == "--check" else 0)
-    shown = f"{path}: is in another form" if option == "--check" else "-kind:   Service\n"
+    shown = f"{path} is in another form" if option == "--check" else "-kind:   Service\n"
     assert shown in result.output
 
 
@@ -347,3 +349,20 @@ def test_a_folder_that_cannot_be_written_leaves_the_file(tmp_path: Path, monkeyp
     assert (result.exit_code, path.read_text()) == (3, MESSY)
     assert "No space left on device" in result.output
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_directive_is_not_dropped_in_silence(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(f"%YAML 1.1\n---\n{MESSY}")
+    result = run(path)
+    assert (result.exit_code, path.read_text()) == (1, f"%YAML 1.1\n---\n{MESSY}")
+    assert "stays as it is: directives" in result.output
+
+
+def test_standard_input_is_for_editors() -> None:
+    command = [sys.executable, "-m", "sloctl.cli.main", "fmt", "-"]
+    done = subprocess.run(command, input=MESSY, capture_output=True, text=True, check=True)
+    assert done.stdout == TIDY
+    broken = MESSY.replace("name", "nmae")
+    wrong = subprocess.run(command, input=broken, capture_output=True, text=True, check=False)
+    assert (wrong.returncode, wrong.stdout) == (1, "")
