@@ -28,10 +28,11 @@ from sloctl.control.sensing import Senses
 from sloctl.control.store import Store
 from sloctl.control.watching import Watch
 from sloctl.control.webhook import WebhookError, decode
-from sloctl.policy.document import PLANNER, PolicyDocument
+from sloctl.policy.document import PLANNER, Action, PolicyDocument
 from sloctl.policy.engine import Decision, Override
 from sloctl.policy.facts import Vocabulary
 from sloctl.policy.fallback import FALLBACK
+from sloctl.policy.overrides import RULE as OVERRIDE
 from sloctl.slo.alerting import Active
 from sloctl.telemetry.families import Family
 
@@ -115,7 +116,7 @@ class Controller:
         policies = bundle.policies if enabled else ()
         self._decider = Decider(policies, vocabulary, self._board, saved.get("policies") or {}, enabled=enabled)
         # A series that begins with its first decision would hide that decision from increase().
-        for key in _possible(policies):
+        for key in _possible(self._decider.policies):
             self._decided.setdefault(key, 0)
 
     # --- the tick
@@ -386,25 +387,28 @@ class Controller:
 
 
 _SHED = ("shed:start", "shed:change", "shed:end")
+_MOVES = ("precision:down", "precision:up", "refused")
+_OVERRIDES = ("override:variant", "override:admit", "override:breaker", "override:end")
 
 
 def _possible(policies: Sequence[PolicyDocument]) -> list[tuple[str, str, str]]:
-    """(policy, rule, action) of every decision that the rules can lead to."""
+    """(policy, rule, action) of every decision that rules and overrides can lead to."""
     found = []
     for policy in policies:
+        names: dict[str, tuple[str, ...]] = {OVERRIDE: _OVERRIDES}
         if policy.spec.planner is not None:
-            found += [(policy.metadata.name, PLANNER, f"precision:{way}") for way in ("down", "up")]
+            names[PLANNER] = _MOVES
         if policy.spec.health_fallback:
-            found += [(policy.metadata.name, FALLBACK, f"precision:{way}") for way in ("down", "up")]
-        for rule in policy.spec.rules:
-            action = rule.action
-            if action.precision is not None:
-                moves: tuple[str, ...] = ("precision:down", "precision:up")
-                names = (f"precision:{action.precision}",) if action.precision in ("down", "up") else moves
-            else:
-                names = (f"breaker:{action.breaker}",) if action.breaker else _SHED
-            found += [(policy.metadata.name, rule.name, name) for name in names]
+            names[FALLBACK] = _MOVES
+        names |= {rule.name: _actions(rule.action) for rule in policy.spec.rules}
+        found += [(policy.metadata.name, rule, action) for rule, actions in names.items() for action in actions]
     return found
+
+
+def _actions(action: Action) -> tuple[str, ...]:
+    if action.precision is not None:
+        return (f"precision:{action.precision}", "refused") if action.precision in ("down", "up") else _MOVES
+    return (f"breaker:{action.breaker}",) if action.breaker else _SHED
 
 
 def _pairs(rows: Sequence[Any]) -> list[tuple[tuple[str, str, str], int]]:

@@ -62,8 +62,10 @@ class Decider:
         self._board = board
         by_model = {policy.spec.model: policy for policy in policies}
         self._steered: dict[str, _Steering] = {}
+        self.policies: list[PolicyDocument] = []  # one for each model
         for model in board.topology.models:
             policy = by_model.get(model.name) or manual_policy(model.name, model.variants, enabled)
+            self.policies.append(policy)
             engine = PolicyEngine(policy, vocabulary)
             if remembered := memory.get(model.name):
                 engine.restore(remembered)

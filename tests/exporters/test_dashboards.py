@@ -201,15 +201,18 @@ def test_a_tables_transformations_name_what_its_queries_give(panel: dict[str, An
     assert overridden == {keys[0][-1], *named.values()}
 
 
-@pytest.mark.parametrize("panel", [p for p in PANELS if p.values[0]["transformations"]])
-def test_a_limit_is_read_from_the_series_of_its_own_query(panel: dict[str, Any]) -> None:
-    legends = {target["refId"]: target["legendFormat"] for target in panel["targets"]}
-    for step in panel["transformations"]:
-        if step["id"] == "configFromData":
-            (mapping,) = step["options"]["mappings"]
-            assert mapping["fieldName"] == legends[step["options"]["configRefId"]]
-            assert "{{" not in mapping["fieldName"]
-            assert "thresholds" not in panel["fieldConfig"]["defaults"], "a constant would come first"
+def test_a_limit_is_a_line_of_a_query_of_its_own() -> None:
+    dashed = [
+        (panel, each["matcher"]["options"])
+        for board in BOARDS
+        for panel in panels(board)
+        for each in panel["fieldConfig"]["overrides"]
+        if any(prop["id"] == "custom.lineStyle" for prop in each["properties"])
+    ]
+    assert dashed
+    for panel, name in dashed:
+        (expr,) = (target["expr"] for target in panel["targets"] if target["legendFormat"] == name)
+        assert "slo_objective" in expr
 
 
 @each_board

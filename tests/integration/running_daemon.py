@@ -113,17 +113,21 @@ def request(port, method, path, body=None, headers=None):
 
 
 class Daemon:
-    """`sloctl serve` on a configuration; it can be stopped, killed and started again on the same state."""
+    """`sloctl serve` on a configuration; it can be stopped, killed and started again on the same state.
 
-    def __init__(self, config):
+    `environment` is added to this process's own.
+    """
+
+    def __init__(self, config, **environment):
         self.config = config
+        self.environment = os.environ | environment
         self.process = None
         self.said = []
         self.serving = self.control = 0
 
     def start(self, *, wait=True):
         command = [*SLOCTL, "serve", "-c", str(self.config), "--log-text"]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=self.environment)
         self.said.clear()
         self._reader = threading.Thread(target=self._read, args=(self.process.stderr,))
         self._reader.start()

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 
 from sloctl_exporters.grafana.model import GREEN, RED, Annotation, Dashboard, Json, Panel, Row, Target
 from sloctl_exporters.grafana.options import custom, options
-from sloctl_exporters.grafana.panels import mappings, thresholds
+from sloctl_exporters.grafana.panels import mappings, override, thresholds
 from sloctl_exporters.grafana.variables import DATASOURCE
 
 WIDTH = 24
 TAG = "sloctl"
-_LIMIT = "limit"  # the query that a panel's threshold is read from, and its series
 
 
 def document(dashboard: Dashboard) -> Json:
@@ -100,11 +99,8 @@ def _row(number: int, title: str, top: int) -> Json:
 
 
 def _panel(number: int, panel: Panel, box: Json) -> Json:
-    targets = [_target(chr(ord("A") + index), target) for index, target in enumerate(panel.targets)]
-    transformations = list(panel.transformations)
-    if panel.limit is not None:
-        targets.append(_target(_LIMIT, panel.limit))
-        transformations.append(_threshold_from(panel.limit.legend))
+    targets = [*panel.targets, *([panel.limit] if panel.limit else [])]
+    overrides = [*panel.overrides, *([_limit_line(panel.limit.legend)] if panel.limit else [])]
     return {
         "id": number,
         "type": panel.type,
@@ -112,10 +108,10 @@ def _panel(number: int, panel: Panel, box: Json) -> Json:
         "description": panel.description,
         "datasource": DATASOURCE,
         "gridPos": box,
-        "fieldConfig": {"defaults": _defaults(panel), "overrides": list(panel.overrides)},
+        "fieldConfig": {"defaults": _defaults(panel), "overrides": overrides},
         "options": options(panel),
-        "targets": targets,
-        "transformations": transformations,
+        "targets": [_target(chr(ord("A") + index), target) for index, target in enumerate(targets)],
+        "transformations": list(panel.transformations),
     }
 
 
@@ -132,25 +128,19 @@ def _target(ref: str, target: Target) -> Json:
     }
 
 
-def _threshold_from(field: str) -> Json:
-    """Grafana's "config from query results": the last value of that series is a threshold, red above it."""
-    mapping = {
-        "fieldName": field,
-        "handlerKey": "threshold1",
-        "reducerId": "lastNotNull",
-        "handlerArguments": {"threshold": {"color": RED}},
-    }
-    return {"id": "configFromData", "options": {"configRefId": _LIMIT, "mappings": [mapping]}}
+def _limit_line(legend: str) -> Json:
+    color = {"mode": "fixed", "fixedColor": RED}
+    dashed = {"fill": "dash", "dash": [8, 8]}
+    return override(legend, color=color, custom__lineStyle=dashed, custom__fillOpacity=0)
 
 
 def _defaults(panel: Panel) -> Json:
     defaults: Json = {
         "unit": panel.unit,
         "color": {"mode": "palette-classic" if panel.type == "timeseries" else "thresholds"},
+        "thresholds": thresholds(panel.steps or ((None, GREEN),)),
         "mappings": mappings(panel.states),
         "custom": custom(panel),
     }
-    if panel.limit is None:
-        defaults["thresholds"] = thresholds(panel.steps or ((None, GREEN),))
     optional = {"min": panel.low, "max": panel.high, "noValue": panel.empty or None}
     return defaults | {name: value for name, value in optional.items() if value is not None}

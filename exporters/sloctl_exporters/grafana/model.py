@@ -44,8 +44,8 @@ class Column:
 class Panel:
     """One panel.
 
-    `limit` is a query whose value is drawn as a threshold, red above it. `empty` says why there may be nothing to
-    show, in place of Grafana's "No data". `transformations` and `overrides` are Grafana's own.
+    `limit` is a query of what the objective asks for, drawn as a red dashed line. `empty` says why there may be
+    nothing to show, in place of Grafana's "No data". `transformations` and `overrides` are Grafana's own.
     """
 
     title: str

@@ -88,6 +88,6 @@ def custom(panel: Panel) -> Json:
         found = found | {
             "fillOpacity": 30 if panel.stack else 10,
             "stacking": {"mode": "normal" if panel.stack else "none", "group": "A"},
-            "thresholdsStyle": {"mode": "dashed" if panel.steps or panel.limit else "off"},
+            "thresholdsStyle": {"mode": "dashed" if panel.steps else "off"},
         }
     return found

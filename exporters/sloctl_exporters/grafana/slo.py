@@ -83,10 +83,10 @@ def _indicator() -> list[Panel]:
     return [
         lines(
             "Indicator against objective",
-            "Share of good events, and the target.",
+            "Share of good events; the dashed line is the target.",
             "percentunit",
             Target(share(good, events), "{{instance}}"),
-            Target(objective, "objective"),
+            limit=Target(objective, "objective"),
             low=None,
             width=12,
             empty=_NO_EVENTS,
