@@ -19,7 +19,7 @@ from sloctl.policy.facts import Vocabulary
 from sloctl.slo import dialects, openslo
 from sloctl.slo.dialects import SloModel
 from sloctl.slo.evaluate import longest_window
-from sloctl.slo.objective import Objective, QueryRatio, QueryShare, thresholds
+from sloctl.slo.objective import Objective, Query, source_of, thresholds
 from sloctl.slo.openslo import SloDocument
 from sloctl.slo.openslo_library import Library, references
 from sloctl.slo.openslo_model import SliDocument
@@ -96,13 +96,34 @@ def _at(value: Any, *path: str) -> Any:
     return value
 
 
-def check_sources(slos: Iterable[tuple[Document, Sequence[Objective]]]) -> Iterator[Problem]:
-    """SLOs over the queries of a Prometheus, which a daemon cannot judge."""
+def check_sources(slos: Iterable[tuple[Document, Sequence[Objective]]], daemon: DaemonConfig) -> Iterator[Problem]:
+    """SLOs over the queries of a Prometheus that the daemon does not know, or cannot ask in whole slices."""
+    known = daemon.prometheus
     for document, objectives in slos:
-        if any(isinstance(objective.indicator, QueryRatio | QueryShare) for objective in objectives):
-            message = "the daemon asks no Prometheus: this SLO is for `sloctl rules` only"
-            expected = "an indicator of sloctl's own metrics, or the file left out of the daemon's slos"
-            yield document.problem((), Code.PROMETHEUS_SOURCE, message, expected)
+        for objective in objectives:
+            if not isinstance(objective.indicator, Query):
+                continue
+            name = source_of(objective.indicator, tuple(known))
+            if name is None:
+                yield document.problem((), Code.PROMETHEUS_SOURCE, *_unknown_source(objective.indicator, known))
+                break
+            step = int(known[name].interval)
+            if objective.slices is not None and objective.slices.seconds % step:
+                message = f"a slice of {objective.slices.seconds} s is no multiple of the {step} s between two queries"
+                expected = f"an interval of prometheus.{name} that divides it"
+                yield document.problem((), Code.PROMETHEUS_SOURCE, message, expected)
+                break
+
+
+def _unknown_source(indicator: Query, known: Iterable[str]) -> tuple[str, str]:
+    names = list(known)
+    if not names:
+        message = "the daemon asks no Prometheus: this SLO is for `sloctl rules` only"
+        return message, "a Prometheus under prometheus in the daemon's file, or this file left out of its slos"
+    if not indicator.source:
+        return "this SLO names no source, and the daemon has several", f"a metricSourceRef: {' or '.join(names)}"
+    message = f'the daemon has no Prometheus "{indicator.source}"{suggestion(indicator.source, names)}'
+    return message, f"one of {', '.join(names)}"
 
 
 def check_names(
@@ -273,6 +294,17 @@ def _check_token(document: Document, loc: Loc, name: str) -> Iterator[Problem]:
     if (why := _unusable(path)) is not None:
         expected = "a file that this user may read, with the token on its first line"
         yield document.problem(loc, Code.TOKEN_FILE, f"the token file {path} {why}", expected)
+
+
+def check_prometheus(daemon: Loaded[DaemonConfig]) -> Iterator[Problem]:
+    """Files of a Prometheus' secrets and certificates that cannot be read."""
+    document = daemon.document
+    for name, source in daemon.model.prometheus.items():
+        for field, given in source.files.items():
+            path = document.source.path.parent / given
+            if (why := _unusable(path)) is not None:
+                message, expected = f"{path} {why}", "a file that this user may read"
+                yield document.problem(("prometheus", name, field), Code.TOKEN_FILE, message, expected)
 
 
 def _unusable(path: Path) -> str | None:

@@ -127,6 +127,48 @@ class ModelConfig(Model):
         return {each.name: each.device for each in self.variants if not isinstance(each, str)}
 
 
+class PrometheusConfig(Model):
+    """A Prometheus, or anything with its HTTP API, that SLOs over queries are asked of. Secrets are in files."""
+
+    url: Url  # its base address; queries go to <url>/api/v1/query_range
+    token_file: str | None = None
+    user: str | None = None
+    password_file: str | None = None
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    timeout: Annotated[Duration, Field(gt=0, le=60)] = 5.0
+    interval: Annotated[Duration, Field(ge=5, le=3600, multiple_of=1)] = 60.0  # at least two of its scrapes
+    staleness: Annotated[Duration, Field(gt=0)] = 300.0  # without new data an SLO has none
+    insecure: bool = False  # plain HTTP to another machine
+
+    @model_validator(mode="after")
+    def _sensible(self) -> "PrometheusConfig":
+        if (self.user is None) != (self.password_file is None):
+            raise ValueError("user and passwordFile belong together")
+        if self.token_file is not None and self.user is not None:
+            raise ValueError("expected either tokenFile, or user with passwordFile")
+        if self.key_file is not None and self.cert_file is None:
+            raise ValueError("keyFile without certFile")
+        if self.staleness < 2 * self.interval:
+            raise ValueError("staleness is shorter than two intervals; a single late answer would count as no data")
+        if not (self.insecure or is_private(self.url)):
+            raise ValueError("plain HTTP to another machine; expected https, or insecure: true on a safe network")
+        return self
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The files that it names, by field."""
+        named = {
+            "tokenFile": self.token_file,
+            "passwordFile": self.password_file,
+            "caFile": self.ca_file,
+            "certFile": self.cert_file,
+            "keyFile": self.key_file,
+        }
+        return {field: path for field, path in named.items() if path is not None}
+
+
 class GpuTelemetryConfig(Model):
     """GPU metrics: their names (base units, dcgm-exporter's, or both), and how many GPUs there should be."""
 
@@ -202,6 +244,7 @@ class DaemonConfig(Model):
     default_priority: Name = "normal"
     slos: list[str] = Field(default=[])  # files or globs
     policies: list[str] = Field(default=[])
+    prometheus: Annotated[dict[Name, PrometheusConfig], Field(max_length=16)] = Field(default_factory=dict)
     windows: str | None = None  # an alerting-window file in place of the SRE workbook's
     # Loads each model in a throw-away process first. auto: TensorRT plans, once on each runtime, device and driver;
     # always: every model, at every load.

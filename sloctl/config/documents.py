@@ -159,7 +159,7 @@ def bundle_of(files: Files, daemon: DaemonConfig | None = None, accuracies: Accu
         *check_references(open_slo),
         *check_names(sorter.slos(), policies, sorter.any(AlertWindows), shared),
         *(check_labels(labelled, daemon) if daemon else ()),
-        *(check_sources((slo.document, objectives(slo.model)) for slo in slos) if daemon else ()),
+        *(check_sources(((slo.document, objectives(slo.model)) for slo in slos), daemon) if daemon else ()),
         *check_policies(policies, names, daemon, kept, windows, accuracies),
     ]
     whole = tuple(sorter.whole(PolicyDocument))

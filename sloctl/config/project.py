@@ -12,6 +12,7 @@ from sloctl.config.checks import (
     check_bounds,
     check_daemon,
     check_devices,
+    check_prometheus,
 )
 from sloctl.config.daemon import DaemonConfig
 from sloctl.config.documents import Bundle, Files, bundle_of, load_bundle, load_daemon
@@ -61,6 +62,7 @@ def examine(
         return None, bundle, arranged([*problems, *(bundle.problems if bundle else ())])
     found = list(_files(daemon.model, path.parent))
     problems += check_daemon(daemon)
+    problems += check_prometheus(daemon)
     problems += check_devices(daemon)
     problems += check_alertmanagers(daemon)
     problems += [daemon.document.problem(loc, Code.NO_SUCH_FILE, *why) for loc, _, why in found if why]

@@ -25,6 +25,7 @@ from sloctl.control.judging import Judge, Timeline
 from sloctl.control.received import ReceivedAlerts
 from sloctl.control.recording import Recorder
 from sloctl.control.sensing import Senses
+from sloctl.control.sources import Sources, sources
 from sloctl.control.store import Store
 from sloctl.control.watching import Watch
 from sloctl.control.webhook import WebhookError, decode
@@ -95,6 +96,7 @@ class Controller:
         webhook = runtime.daemon.control.webhook
         self._received = ReceivedAlerts(webhook.time_to_live, webhook.max_alerts, store.received())
         self._notifications = Counter(accepted=0, refused=0)
+        self._prometheus: Sources | None = None
         self._take(bundle, saved)
 
     def _take(self, bundle: Bundle, saved: Mapping[str, Any]) -> None:
@@ -106,6 +108,7 @@ class Controller:
         self._judge.begin(self._senses.recent.newest, now, saved.get("judge"))
         self.store.forget_others(self._judge.resumed)
         self._judge.evaluator.restore(self.store.history())
+        self._ask(saved.get("sources") or {})
         runbooks = self.runtime.daemon.alerts.runbook_url
         names = self._watch.names
         self._alerts = Alerts(bundle.objectives, bundle.windows, saved.get("alerts", ()), runbooks, names)
@@ -119,6 +122,15 @@ class Controller:
         for key in _possible(self._decider.policies):
             self._decided.setdefault(key, 0)
 
+    def _ask(self, saved: Mapping[str, Any]) -> None:
+        """Begins to ask the sources of these SLOs, in place of those of the ones before."""
+        if self._prometheus is not None:
+            self._prometheus.stop()
+        known, folder = self.runtime.daemon.prometheus, self.runtime.path.parent
+        judge = self._judge
+        self._prometheus = sources(judge.evaluator, known, folder, saved, judge.resumed, self._wall)
+        self._prometheus.start()
+
     # --- the tick
 
     def tick(self) -> None:
@@ -128,6 +140,9 @@ class Controller:
             self._board.control_status.beat(now)
             snapshot = self._senses.look(now)
             self._judge.tick(now, self._timeline.at(now), snapshot)
+            if self._prometheus is not None:
+                wall = self._wall()
+                self._prometheus.feed(self._judge.evaluator, wall, self._timeline.at(now) - wall)
             self._alert(self._timeline.at(now))
             self._expire_received()
             overrides = self._overrides()
@@ -175,6 +190,7 @@ class Controller:
             "judge": self._judge.saved(),
             "policies": self._decider.memory(),
             "alerts": self._alerts.saved(),
+            "sources": self._prometheus.saved() if self._prometheus else {},
             "decided": [[list(key), count] for key, count in self._decided.items()],
         }
 
@@ -234,6 +250,7 @@ class Controller:
             senses=self._senses,
             health=self._senses.look_at_health(now),
             evaluator=self._judge.evaluator,
+            prometheus=self._prometheus,
             alerts=self._described_alerts(),
             alert_families=[*self._alerts.families(), *(self._notifier.families() if self._notifier else ())],
             facts={model.name: facts for model, facts in zip(models, self._facts(now), strict=True)},

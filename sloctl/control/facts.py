@@ -124,28 +124,29 @@ class LiveFacts:
         return self._recent.newest.scalar(metric, self._model)
 
     def burn_rate(self, slo: str, window: str) -> float:
-        """Burn rate of an SLO over a window; NaN over one longer than any that is kept."""
-        return self._over(window, lambda seconds: self._evaluator.burn_rate(slo, seconds))
+        """Burn rate of an SLO over a window; NaN without data, and over one longer than any that is kept."""
+        return self._over(slo, window, lambda seconds: self._evaluator.burn_rate(slo, seconds))
 
     def slo_error_ratio(self, slo: str, window: str) -> float:
         """Error ratio of an SLO over a window, likewise."""
-        return self._over(window, lambda seconds: self._evaluator.error_ratio(slo, seconds))
+        return self._over(slo, window, lambda seconds: self._evaluator.error_ratio(slo, seconds))
 
     def events(self, slo: str, window: str) -> float:
         """Valid events of an SLO in a window, likewise."""
-        return self._over(window, lambda seconds: self._evaluator.events(slo, seconds)[1])
+        return self._over(slo, window, lambda seconds: self._evaluator.events(slo, seconds)[1])
 
-    def _over(self, window: str, read: Callable[[float], float]) -> float:
+    def _over(self, slo: str, window: str, read: Callable[[float], float]) -> float:
         seconds = parse_duration(window)
-        return float(read(seconds)) if seconds <= self._evaluator.longest else _NAN
+        known = slo not in self._evaluator.no_data and seconds <= self._evaluator.longest
+        return float(read(seconds)) if known else _NAN
 
     def time_to_exhaustion(self, slo: str, window: str) -> float:
         """Seconds until the budget is gone, should it burn on as in a window."""
-        return self._over(window, lambda seconds: self._evaluator.time_to_exhaustion(slo, seconds))
+        return self._over(slo, window, lambda seconds: self._evaluator.time_to_exhaustion(slo, seconds))
 
     def budget_remaining(self, slo: str) -> float:
-        """Share of the period's budget that is left."""
-        return self._evaluator.budget_remaining(slo)
+        """Share of the period's budget that is left; NaN without data."""
+        return _NAN if slo in self._evaluator.no_data else self._evaluator.budget_remaining(slo)
 
     def objective(self, slo: str) -> float:
         """Threshold of an SLO over request times in seconds; NaN for another kind of SLO."""

@@ -37,11 +37,15 @@ class Judge:
         self._names = [objective.name for objective in objectives]
         self._definitions = [objective.definition for objective in objectives]
         self._seen: tuple[Counts, Counts] | None = None
-        self.no_data: frozenset[str] = frozenset()  # SLOs whose events cannot be counted now
         self.resumed: set[str] = set()  # SLOs whose history goes on; one that counts something else begins anew
         size = len(objectives)
         self._counted = (np.zeros(size, np.int64), np.zeros(size, np.int64))
         self._fitted = np.full(size, -np.inf)  # when the two sides last fitted
+
+    @property
+    def no_data(self) -> frozenset[str]:
+        """SLOs whose events cannot be counted at present."""
+        return self.evaluator.no_data
 
     def tick(self, now: float, axis: float, snapshot: Snapshot) -> None:
         """Adds what is new on the board; `now` is monotonic, `axis` the evaluator's own time (see Timeline)."""

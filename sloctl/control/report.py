@@ -15,6 +15,7 @@ from sloctl.control.health import Health
 from sloctl.control.layers import drift_samples
 from sloctl.control.received import ReceivedAlert, ReceivedAlerts
 from sloctl.control.sensing import Senses
+from sloctl.control.sources import Sources as PrometheusSources
 from sloctl.slo.evaluate import Alert, Evaluator
 from sloctl.slo.objective import Objective
 from sloctl.telemetry import catalogue as c
@@ -31,6 +32,7 @@ class Sources:
     senses: Senses
     health: Health
     evaluator: Evaluator
+    prometheus: PrometheusSources | None
     facts: Mapping[str, LiveFacts]
     alerts: Sequence[dict[str, Any]]
     alert_families: Sequence[Family]
@@ -69,6 +71,7 @@ def status(s: Sources) -> dict[str, Any]:
         "planes": _planes(s),
         "models": [_model(s, name, facts) for name, facts in s.facts.items()],
         "slos": _slos(s),
+        "sources": s.prometheus.described() if s.prometheus else [],
         "alerts": list(s.alerts),
         "decisions": list(s.decisions),
         "overrides": list(s.overrides),
@@ -175,6 +178,7 @@ def _slo(s: Sources, objective: Objective, alerts: Sequence[Alert]) -> dict[str,
         "budgetRemaining": s.evaluator.budget_remaining(name),
         "burnRates": {format_duration(w): s.evaluator.burn_rate(name, w) for w in windows},
         "errorRatios": {format_duration(w): s.evaluator.error_ratio(name, w) for w in windows},
+        "noData": s.prometheus.reasons.get(name) if s.prometheus else None,
         "alerts": [{"severity": alert.severity, "window": alert.window, "firing": alert.firing} for alert in alerts],
     }
 
@@ -230,6 +234,7 @@ def families(s: Sources) -> list[Family]:
         *_process_families(s.senses),
         *_model_families(s),
         *_slo_families(s),
+        *(s.prometheus.families() if s.prometheus else ()),
         *s.alert_families,
         *_policy_families(s),
         *_received_families(s),
@@ -358,6 +363,7 @@ _SLO_METRICS = (
     c.SLO_ERROR_RATIO,
     c.SLO_BURN_RATE,
     c.SLO_BUDGET_REMAINING,
+    c.SLO_NO_DATA,
 )
 
 
@@ -370,14 +376,16 @@ def _slo_families(s: Sources) -> list[Family]:
     for objective in s.evaluator.objectives:
         name = objective.name
         good, total = s.evaluator.counted(name)
+        unknown = float("nan") if name in s.evaluator.no_data else 0.0  # a ratio that was once does not go on
         add(c.SLO_OBJECTIVE, (name,), objective.target)
+        add(c.SLO_NO_DATA, (name,), float(name in s.evaluator.no_data))
         add(c.SLO_GOOD, (name,), good)
         add(c.SLO_EVENTS, (name,), total)
-        add(c.SLO_BUDGET_REMAINING, (name,), s.evaluator.budget_remaining(name))
+        add(c.SLO_BUDGET_REMAINING, (name,), s.evaluator.budget_remaining(name) + unknown)
         for window in s.evaluator.window_lengths(name):
             label = format_duration(window)
-            add(c.SLO_ERROR_RATIO, (name, label), s.evaluator.error_ratio(name, window))
-            add(c.SLO_BURN_RATE, (name, label), s.evaluator.burn_rate(name, window))
+            add(c.SLO_ERROR_RATIO, (name, label), s.evaluator.error_ratio(name, window) + unknown)
+            add(c.SLO_BURN_RATE, (name, label), s.evaluator.burn_rate(name, window) + unknown)
     return list(found.values())
 
 

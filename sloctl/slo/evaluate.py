@@ -108,6 +108,7 @@ class Evaluator:
         self._periods = Periods(objectives)
         self._since: dict[tuple[int, str], float] = {}  # when an alarm that has to hold for a while began to
         self._views: dict[float, _View] = {}
+        self.no_data: frozenset[str] = frozenset()  # SLOs whose events cannot be counted at present
 
     def advance(self, now: float, good: Counts, total: Counts) -> None:
         """Takes the cumulative counts `[SLOs]` at `now`, in the order of the objectives (see `History`)."""
@@ -145,6 +146,17 @@ class Evaluator:
                     alarm = next(alarm for alarm, flag in zip(alarms, flags, strict=True) if flag[i])
                     column = int(group.columns[i])
                     yield Exceeded(column, alarms, float(self._view(alarm.long).burn[column]))
+
+    def insert(self, name: str, times: Sequence[float], good: Sequence[int], total: Sequence[int]) -> None:
+        """Adds events of an SLO that a source tells of later, after the first `advance` (see `History.insert`)."""
+        self._history.insert(name, times, good, total)
+        self._periods.insert(self._history.columns[name], times, good, total)
+        self._views.clear()
+
+    def known(self, name: str, until: float) -> None:
+        """The events of an SLO are known up to a moment only (see `History.known`)."""
+        self._history.known(name, until)
+        self._views.clear()
 
     def window_lengths(self, name: str) -> tuple[float, ...]:
         """The windows of an SLO worth showing, in seconds, ascending: those of its alerts, and its period."""

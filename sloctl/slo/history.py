@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from sloctl.slo.rings import Counts, rings_for
+from sloctl.slo.rings import Counts, Ring, rings_for
 
 Row = tuple[str, int, int, int, int]
 """A slot to keep: SLO, resolution of its ring in seconds, slot number, good, total. Ring 0 is the counts now."""
@@ -38,6 +38,8 @@ class History:
         self.columns = {name: index for index, name in enumerate(self.names)}
         self.rings = rings_for(longest, len(self.names))
         self._known = np.zeros(len(self.names), bool)  # has counts from before this history began
+        self._until: dict[int, float] = {}  # by column, up to when events are known, where not up to now
+        self._late: dict[int, float] = {}  # by column, the first moment whose kept slots have changed since
 
     def advance(self, now: float, good: Counts, total: Counts) -> None:
         """Takes the cumulative counts `[SLOs]` at `now`.
@@ -66,6 +68,30 @@ class History:
             start = ring.last_before(now)  # the base is kept, too: a restart has to know it
             ring.first = start if ring.newest is None else min(start, ring.newest + 1)
 
+    def insert(self, name: str, times: Sequence[float], good: Sequence[int], total: Sequence[int]) -> None:
+        """Adds events of an SLO that happened at these times, ascending, before the last advance or at it.
+
+        Their counts are not in those of `advance`, which go on as if nothing had been added. What lies further back
+        than a ring reaches is part of its oldest slot. O(slots + events).
+        """
+        if not times:
+            return
+        column, added = self.columns[name], np.cumsum(np.array((good, total), np.int64), axis=1)
+        for ring in self.rings:
+            if ring.newest is None:
+                continue
+            slots = ring.slots()
+            before = np.searchsorted(times, slots * float(ring.resolution), side="right")
+            known = before > 0
+            ring.data[slots[known] % ring.size, :, column] += added[:, before[known] - 1].T
+        self.counts[:, column] += added[:, -1]
+        self.offset[:, column] += added[:, -1]
+        self._late[column] = min(times[0], self._late.get(column, math.inf))
+
+    def known(self, name: str, until: float) -> None:
+        """Events of an SLO are known up to a moment only: its windows end there, and not in the silence after it."""
+        self._until[self.columns[name]] = until
+
     def window(self, seconds: float) -> tuple[Counts, Counts]:
         """Good and total events `[SLOs]` of the last `seconds` before the last advance.
 
@@ -75,9 +101,18 @@ class History:
             raise ValueError(f"a window of {seconds:g} s: the history reaches {self.longest:g} s back")
         if self.now == -math.inf:
             return np.zeros_like(self.counts[0]), np.zeros_like(self.counts[1])
-        ring = next(ring for ring in self.rings if seconds <= ring.reach)
-        good, total = self.counts - ring.at(ring.at_or_before(self.now - seconds))
+        begin = self._at(self.now - seconds)
+        if self._until:
+            begin = begin.copy()
+            for column, until in self._until.items():
+                begin[:, column] = self._at(min(until, self.now) - seconds)[:, column]
+        good, total = self.counts - begin
         return good, total
+
+    def _at(self, moment: float) -> Counts:
+        """The counts at a moment, by the finest ring that reaches back so far."""
+        ring = next((ring for ring in self.rings if self.now - moment <= ring.reach), self.rings[-1])
+        return ring.at(ring.at_or_before(moment))
 
     def unsaved(self) -> list[Row]:
         """Slots closed since the last call, and the counts now; in a store the key is SLO, ring and slot.
@@ -92,7 +127,19 @@ class History:
             for slot in range(max(ring.first, ring.oldest()), ring.newest + 1):
                 pairs = ring.at(slot).T.tolist()
                 rows += [(n, ring.resolution, slot, *p) for n, p in zip(self.names, pairs, strict=True)]
+            rows += self._changed(ring)
             ring.first = ring.newest + 1
+        self._late.clear()
+        return rows
+
+    def _changed(self, ring: Ring) -> list[Row]:
+        """Slots that were kept already, and have changed since."""
+        rows: list[Row] = []
+        for column, since in self._late.items():
+            first = max(math.ceil(since / ring.resolution), ring.oldest())
+            for slot in range(first, min(ring.first, (ring.newest or 0) + 1)):
+                good, total = ring.at(slot)[:, column].tolist()
+                rows.append((self.names[column], ring.resolution, slot, good, total))
         return rows
 
     def oldest(self) -> dict[int, int]:

@@ -1,6 +1,6 @@
 """What an SLO asks for, free of any file format: selectors, indicators, objectives."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
@@ -65,14 +65,15 @@ class Raw:
 
 @dataclass(frozen=True, slots=True)
 class QueryRatio:
-    """Good (or total less bad) over total by PromQL, `{{.window}}` standing for the range. For rules only.
+    """Good (or total less bad) over total by PromQL, `{{.window}}` standing for the range.
 
-    Exactly one of `good` and `bad`.
+    Exactly one of `good` and `bad`. `source` names the Prometheus, where that is said.
     """
 
     total: str
     good: str | None = None
     bad: str | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,28 @@ class QueryShare:
 
     query: str
     failure: bool = False
+    source: str = ""
 
 
-Indicator = Threshold | Ratio | Raw | QueryRatio | QueryShare
+@dataclass(frozen=True, slots=True)
+class QueryThreshold:
+    """Good is while every series of a query by PromQL keeps `op value`; a sample every 15 seconds is an event."""
+
+    query: str
+    op: Op
+    value: float
+    source: str = ""
+
+
+Query = QueryRatio | QueryShare | QueryThreshold
+Indicator = Threshold | Ratio | Raw | Query
+
+
+def source_of(indicator: Query, known: Sequence[str]) -> str | None:
+    """Which of the known Prometheus an indicator is asked of: the one that it names, or the only one there is."""
+    if indicator.source in known:
+        return indicator.source
+    return known[0] if len(known) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +157,10 @@ class Objective:
         """How many counts make one event: shares of an event are counted in whole parts of it."""
         if self.slices is not None:
             return 1 if self.slices.target is not None else SLICE_PARTS
-        if isinstance(self.indicator, Raw):
+        if isinstance(self.indicator, Raw | QueryShare):
             return SHARE_PARTS
+        if isinstance(self.indicator, QueryRatio):  # increases are not whole, and rates are small
+            return COUNT_PARTS
         return COUNT_PARTS if isinstance(self.indicator, Ratio) and self.indicator.sampled else 1
 
     @property

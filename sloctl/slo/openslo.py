@@ -10,6 +10,7 @@ from sloctl.slo.objective import (
     Objective,
     QueryRatio,
     QueryShare,
+    QueryThreshold,
     Ratio,
     Raw,
     Selector,
@@ -119,7 +120,15 @@ def _indicator(document: SloDocument, objective: SloObjective) -> Indicator:
         return _ratio(spec.ratio_metric)
     if spec.threshold_metric is None or objective.op is None or objective.value is None:
         raise ValueError("a threshold needs its metric, op and value")  # check has seen to it
-    return Threshold(_selector(spec.threshold_metric), objective.op, objective.value)
+    metric = spec.threshold_metric
+    query = metric.metric_source.spec.query
+    if query is not None:
+        return QueryThreshold(query, objective.op, objective.value, _source(metric))
+    return Threshold(_selector(metric), objective.op, objective.value)
+
+
+def _source(metric: Metric) -> str:
+    return metric.metric_source.metric_source_ref or ""
 
 
 def _spec_of(document: SloDocument) -> IndicatorSpec:
@@ -131,11 +140,14 @@ def _spec_of(document: SloDocument) -> IndicatorSpec:
 def _ratio(ratio: RatioMetric) -> Indicator:
     if ratio.raw is not None:
         query, failure = ratio.raw.metric_source.spec.query, ratio.raw_type == "failure"
-        return Raw(_selector(ratio.raw), failure) if query is None else QueryShare(query, failure)
+        if query is not None:
+            return QueryShare(query, failure, _source(ratio.raw))
+        return Raw(_selector(ratio.raw), failure)
     sides = {name: side for name, side in _sides(ratio) if side is not None}
     queries = {name: side.metric_source.spec.query for name, side in sides.items()}
     if all(query is not None for query in queries.values()):
-        return QueryRatio(**{name: query for name, query in queries.items() if query is not None})
+        named = {name: query for name, query in queries.items() if query is not None}
+        return QueryRatio(**named, source=_source(next(iter(sides.values()))))
     return Ratio(**{name: _selector(side) for name, side in sides.items()}, sampled=not ratio.counter)
 
 
@@ -178,9 +190,7 @@ def check_indicator(spec: IndicatorSpec, at: Loc = ("spec",)) -> Iterator[Proble
     if spec.threshold_metric is not None:
         there, source = (*at, "thresholdMetric", *_METRIC), spec.threshold_metric.metric_source.spec
         if source.query is not None:
-            expected = "a ratioMetric that counts what is within the threshold"
-            yield (*there, "query"), f"a threshold over a query is not supported; expected {expected}"
-            return
+            return  # any query that gives numbers will do
         yield from _series_problems(there, source)
         yield from _threshold_kind_problems((*there, "metric"), source)
 
@@ -252,6 +262,9 @@ def _query_problems(at: Loc, given: list[tuple[str, Metric]]) -> Iterator[Proble
             yield (*there, "metric"), "one side is a query, this one is not; expected queries or metrics on both"
         else:
             yield from _template_problems((*there, "query"), query)
+    sources = {_source(side) for _, side in given}
+    if len(sources) > 1:
+        yield (*at, given[-1][0], *_METRIC[:1], "metricSourceRef"), "good, bad and total come from different sources"
 
 
 def _template_problems(at: Loc, query: str) -> Iterator[Problem]:

@@ -1,5 +1,6 @@
 """Calendar periods in progress: for each SLO that has one, when it began and what had been counted by then."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 from sloctl.slo.calendars import Calendar
@@ -22,6 +23,13 @@ class Periods:
         for column, period in self._open.items():
             if period.next is None or now > period.next:
                 period.enter(now, (int(before[0, column]), int(before[1, column])))
+
+    def insert(self, column: int, times: Sequence[float], good: Sequence[int], total: Sequence[int]) -> None:
+        """Takes late events (see `History.insert`): those until its beginning are not the period's."""
+        period = self._open.get(column)
+        if period is not None and period.begin is not None:
+            count = bisect_right(times, period.begin)
+            period.start = (period.start[0] + sum(good[:count]), period.start[1] + sum(total[:count]))
 
     def since(self, column: int, counts: Counts) -> tuple[int, int]:
         """Good and total counts of the period of an SLO so far."""

@@ -5,10 +5,11 @@ import re
 from prometheus_client.utils import floatToGoString
 
 from sloctl.config.base import format_duration
-from sloctl.slo.objective import Indicator, QueryRatio, QueryShare, Ratio, Raw, Selector, Threshold
+from sloctl.slo.objective import Indicator, QueryRatio, QueryShare, QueryThreshold, Ratio, Raw, Selector, Threshold
 from sloctl.telemetry.catalogue import Kind, find
 
 COMPARE = {"lte": "<=", "lt": "<", "gte": ">=", "gt": ">"}
+QUERY_STEP = 15.0  # seconds between the samples of a query
 WINDOW = re.compile(r"\{\{ *\.window *\}\}")
 _RE2_META = re.compile(r"([\\.+*?()|\[\]{}^$])")
 
@@ -28,6 +29,8 @@ def events(indicator: Indicator, window: float) -> tuple[str, str]:
     if isinstance(indicator, QueryShare):
         share = f"clamp(avg({_at(indicator.query, window)}) >= -Inf, 0, 1)"
         return (f"1 - {share}" if indicator.failure else share), f"0 * {share} + 1"
+    if isinstance(indicator, QueryThreshold):
+        return _query_samples(indicator, window)
     return (_samples if is_sampled(indicator) else _observations)(indicator, window)
 
 
@@ -36,7 +39,7 @@ def is_sampled(indicator: Indicator) -> bool:
     if isinstance(indicator, Threshold):
         metric = find(indicator.selector.metric)
         return metric is not None and metric.kind is Kind.GAUGE
-    return isinstance(indicator, Raw) or (isinstance(indicator, Ratio) and indicator.sampled)
+    return isinstance(indicator, Raw | QueryThreshold) or (isinstance(indicator, Ratio) and indicator.sampled)
 
 
 def _ratio(ratio: Ratio, window: float) -> tuple[str, str]:
@@ -102,6 +105,14 @@ def _samples(indicator: Threshold, window: float) -> tuple[str, str]:
     selector = indicator.selector
     value = f"({extreme}({selector.metric}{matchers(selector)}) >= -Inf)"
     span = _seconds(window)
+    good = f"sum_over_time(({value} {COMPARE[indicator.op]} bool {indicator.value:.12g}){span})"
+    return good, f"count_over_time({value}{span})"
+
+
+def _query_samples(indicator: QueryThreshold, window: float) -> tuple[str, str]:
+    extreme = "max" if indicator.op in ("lte", "lt") else "min"
+    value = f"({extreme}({_at(indicator.query, window)}) >= -Inf)"
+    span = f"[{format_duration(window - 0.5)}:{QUERY_STEP:g}s]"
     good = f"sum_over_time(({value} {COMPARE[indicator.op]} bool {indicator.value:.12g}){span})"
     return good, f"count_over_time({value}{span})"
 

@@ -15,6 +15,16 @@ SLICE = -1  # in the place of a row's resolution; the slot is when the open slic
 SLACK = 1e-9  # below a slice's target, since shares of increases are rounded
 
 
+def judged(good: int, total: int, slices: Slices) -> tuple[int, int]:
+    """A slice with these events as good and total events itself, in parts."""
+    if total <= 0:
+        return 0, 0
+    share = good / total
+    if slices.target is None:
+        return round(share * SLICE_PARTS), SLICE_PARTS
+    return int(share > slices.target - SLACK), 1
+
+
 class Slicer:
     """Turns the counts of those SLOs that have slices into counts of slices; those of the others pass.
 
@@ -87,10 +97,4 @@ class _Open:
         return gained
 
     def _judged(self, good: int, total: int) -> tuple[int, int]:
-        events = total - self._start[1]
-        if events <= 0:
-            return 0, 0
-        share = (good - self._start[0]) / events
-        if self._slices.target is None:
-            return round(share * SLICE_PARTS), SLICE_PARTS
-        return int(share > self._slices.target - SLACK), 1
+        return judged(good - self._start[0], total - self._start[1], self._slices)

@@ -409,6 +409,26 @@ SLO_BUDGET_REMAINING = _m(
     "Share of the period's error budget that is left; negative when overspent.",
     _C,
 )
+SLO_NO_DATA = _m(
+    "sloctl_slo_no_data",
+    Kind.GAUGE,
+    "1",
+    ("slo",),
+    "1 while the events of an SLO cannot be counted, since its Prometheus gives none.",
+    _C,
+)
+SOURCE_UP = _m("sloctl_source_up", Kind.GAUGE, "1", ("source",), "1 while a Prometheus answers the daemon.", _C)
+SOURCE_FAILURES = _m(
+    "sloctl_source_failures_total", Kind.COUNTER, "1", ("source",), "Rounds that a Prometheus did not answer.", _C
+)
+SOURCE_DURATION = _m(
+    "sloctl_source_round_duration_seconds",
+    Kind.SUMMARY,
+    "seconds",
+    ("source",),
+    "Rounds of questions to a Prometheus, and the time that they took.",
+    _C,
+)
 SLO_ALERT = _m(
     "sloctl_slo_alert_firing",
     Kind.GAUGE,
@@ -551,6 +571,10 @@ CONTROL_METRICS: tuple[Metric, ...] = (
     SLO_ERROR_RATIO,
     SLO_BURN_RATE,
     SLO_BUDGET_REMAINING,
+    SLO_NO_DATA,
+    SOURCE_UP,
+    SOURCE_FAILURES,
+    SOURCE_DURATION,
     SLO_ALERT,
     ALERTS,
     ALERTS_SENT,
