@@ -305,14 +305,6 @@ TOTAL = (*RATIO, "total", "metricSource", "spec")
             id="a gauge that is no share",
         ),
         pytest.param(
-            LATENCY,
-            THRESHOLD[:-1],
-            {"type": "Prometheus", "spec": {"query": "x"}},
-            (*THRESHOLD, "query"),
-            "a threshold over a query is not supported",
-            id="a threshold over a query",
-        ),
-        pytest.param(
             AVAILABILITY,
             RATIO,
             {"raw": {"metricSource": {"type": "Prometheus", "spec": {"query": "x[5m]"}}}, "rawType": "failure"},

@@ -13,7 +13,7 @@ import yaml
 
 from sloctl.config.base import format_duration
 from sloctl.slo.evaluate import Evaluator
-from sloctl.slo.objective import Objective, QueryRatio, QueryShare, Ratio, Raw, Selector, Slices, Threshold
+from sloctl.slo.objective import Objective, QueryRatio, QueryShare, QueryThreshold, Ratio, Raw, Selector, Slices, Threshold
 from sloctl.slo.prometheus import rule_groups, to_yaml
 from sloctl.slo.promql import events, matchers
 from sloctl.slo.windows import Alarm, AlertWindow
@@ -333,6 +333,8 @@ def test_an_alert_policy_of_its_own_holds_for_a_while_and_names_whom_it_is_for(t
         pytest.param(QueryRatio("rate(b[{{.window}}])", bad="rate(a[{{ .window }}])"), 0.25, id="queries"),
         pytest.param(QueryRatio("rate(b[{{.window}}])", bad="rate(none[{{.window}}])"), 0, id="no series is zero"),
         pytest.param(QueryShare("avg_over_time(r[{{.window}}])", failure=True), 0.2, id="a query of a share"),
+        pytest.param(QueryThreshold("r", "lte", 0.5), 0, id="a query within its threshold"),
+        pytest.param(QueryThreshold("r", "gt", 0.5), 1, id="a query beyond it"),
     ],
 )
 def test_every_other_indicator_gives_its_ratio_over_short_and_long_windows(

@@ -69,6 +69,7 @@ def _glance() -> list[Panel]:
             _q.gauge(c.SLO_ALERT, extra=_TICKET),
             steps=[(None, GREEN), (1, YELLOW)],
         ),
+        number("Without data", "SLOs whose events cannot be counted.", _q.gauge(c.SLO_NO_DATA), steps=_ANY),
         number(
             "Least budget",
             "Share of the error budget that the worst SLO has left.",
