@@ -10,7 +10,7 @@ from sloctl.config.base import format_duration
 from sloctl.config.problems import Code, Problem
 from sloctl.config.sources import Document, Loc
 from sloctl.slo.alarms import lengths_of, never_fires
-from sloctl.slo.objective import Objective, QueryRatio, QueryShare, Ratio, Threshold
+from sloctl.slo.objective import Objective, Query, Ratio, Threshold
 from sloctl.slo.promql import is_sampled
 from sloctl.slo.windows import Alarm
 from sloctl.telemetry import catalogue as c
@@ -194,7 +194,7 @@ def _retention(placed: Placed, alarms: Sequence[Alarm], limits: Limits) -> Itera
 def _short(placed: Placed, alarms: Sequence[Alarm], limits: Limits) -> Iterator[Problem]:
     """Windows of an SLO over queries in which a Prometheus has too few samples."""
     shortest = min(lengths_of(placed.objective, alarms), default=math.inf)
-    queried = isinstance(placed.objective.indicator, QueryRatio | QueryShare)
+    queried = isinstance(placed.objective.indicator, Query)
     if queried and shortest < _SAMPLES * limits.scrape:
         scrape = format_duration(limits.scrape)
         message = f"the shortest window is {format_duration(shortest)}, too short for a scrape each {scrape}"

@@ -13,7 +13,17 @@ import yaml
 
 from sloctl.config.base import format_duration
 from sloctl.slo.evaluate import Evaluator
-from sloctl.slo.objective import Objective, QueryRatio, QueryShare, QueryThreshold, Ratio, Raw, Selector, Slices, Threshold
+from sloctl.slo.objective import (
+    Objective,
+    QueryRatio,
+    QueryShare,
+    QueryThreshold,
+    Ratio,
+    Raw,
+    Selector,
+    Slices,
+    Threshold,
+)
 from sloctl.slo.prometheus import rule_groups, to_yaml
 from sloctl.slo.promql import events, matchers
 from sloctl.slo.windows import Alarm, AlertWindow

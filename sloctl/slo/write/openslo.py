@@ -1,6 +1,16 @@
 """Objectives as OpenSLO v1 documents, one SLO each, with all that it refers to in place."""
 
-from sloctl.slo.objective import Indicator, Objective, QueryRatio, QueryShare, Ratio, Raw, Selector, Threshold
+from sloctl.slo.objective import (
+    Indicator,
+    Objective,
+    QueryRatio,
+    QueryShare,
+    QueryThreshold,
+    Ratio,
+    Raw,
+    Selector,
+    Threshold,
+)
 from sloctl.slo.windows import Alarm
 from sloctl.slo.write.words import Document, NoWords, lean, shorthand
 
@@ -40,6 +50,8 @@ def _indicator(indicator: Indicator) -> Document:
             return {"ratioMetric": {"counter": True, **given, "total": _query(query)}}
         case QueryShare(query=query, failure=failure):
             return {"ratioMetric": {"rawType": _raw_type(failure), "raw": _query(query)}}
+        case QueryThreshold(query=query):
+            return {"thresholdMetric": _query(query)}
     raise NoWords("indicator", f"{type(indicator).__name__} has no words in OpenSLO")
 
 
@@ -75,7 +87,9 @@ def _method(objective: Objective) -> str:
 
 def _target(objective: Objective) -> Document:
     slices, indicator = objective.slices, objective.indicator
-    compared = {"op": indicator.op, "value": indicator.value} if isinstance(indicator, Threshold) else {}
+    compared = (
+        {"op": indicator.op, "value": indicator.value} if isinstance(indicator, Threshold | QueryThreshold) else {}
+    )
     return lean(
         {
             "displayName": objective.display_name,
