@@ -6,7 +6,7 @@ nothing can be lost without being told, whatever an objective comes to hold.
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from sloctl.config.base import format_duration
-from sloctl.config.documents import SLOS, Bundle, Files, kind_of
+from sloctl.config.documents import OPENSLO, SLOS, Bundle, Files, kind_of
 from sloctl.config.formatting import formatted
 from sloctl.config.messages import validated
 from sloctl.config.problems import Code, Problem, arranged
@@ -22,14 +22,12 @@ from sloctl.config.sources import Document, Loc, Source
 from sloctl.config.unread import unread
 from sloctl.config.yaml_tree import comments
 from sloctl.slo import dialects
-from sloctl.slo.objective import Indicator, Objective, QueryRatio, QueryShare, Ratio, Raw, Tier
+from sloctl.slo.objective import Indicator, Objective, Query, QueryRatio, QueryShare, Ratio, Raw, Tier
 from sloctl.slo.prometheus import ALERT
 from sloctl.slo.windows import AlertWindow
 from sloctl.slo.write import openslo, service_level, sloth
 from sloctl.slo.write.words import Document as Plain
 from sloctl.slo.write.words import NoWords
-
-Queried = QueryRatio | QueryShare
 
 
 class Format(StrEnum):
@@ -45,6 +43,7 @@ _WRITERS: Mapping[Format, Callable[[Objective], Plain]] = {
     Format.SLOTH: sloth.document,
     Format.SLOCTL: service_level.document,
 }
+DATA_SOURCE = (OPENSLO, "DataSource")
 _LISTS = {Format.SLOTH: "slos", Format.SLOCTL: "objectives"}
 
 
@@ -65,11 +64,24 @@ def converted(bundle: Bundle, to: Format) -> Converted:
             document, wrong = _one(slo.document, place[:-1], objective, to, bundle.windows)
             problems += wrong
             written += [document] if document else []
-    problems += _beyond(bundle)
-    text = "---\n".join(dumped(document) for document in _gathered(written, to))
+    sources = _sources(bundle) if to is Format.OPENSLO and written else {}
+    problems += _beyond(bundle, sources)
+    text = "---\n".join(dumped(document) for document in [*sources.values(), *_gathered(written, to)])
     name = Path(f"{to}.yaml")
     result, wrong_form = formatted(Source.of(name, text)) if text else ("", ())
     return Converted(result, arranged([*problems, *wrong_form]))
+
+
+def _sources(bundle: Bundle) -> dict[str, Plain]:
+    """The documents of the Prometheus that indicators name, as they are or made anew."""
+    there = {
+        document.value["metadata"]["name"]: document.value
+        for document in bundle.files.documents
+        if kind_of(document) == DATA_SOURCE
+    }
+    indicators = (objective.indicator for objective in bundle.objectives)
+    names = dict.fromkeys(each.source for each in indicators if isinstance(each, Query) and each.source)
+    return {name: there.get(name) or openslo.data_source(name) for name in names}
 
 
 def dumped(document: Plain) -> str:
@@ -142,8 +154,10 @@ def _names_lost(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 
 
 def _other_words(old: Indicator, new: Indicator) -> str:
-    if isinstance(new, Queried) and not isinstance(old, Queried):
+    if isinstance(new, Query) and not isinstance(old, Query):
         return "the indicator becomes queries of a Prometheus, no more what a daemon measures itself"
+    if isinstance(old, Query) and replace(old, source="") == new:
+        return f"which Prometheus to ask is lost: {old.source}"
     if _sides(old) != _sides(new):
         return "the indicator is written by its other side: good or bad events as all less the rest"
     return f"the indicator says something else: {_shown(new)}"
@@ -203,10 +217,10 @@ _EXPECTED = {
 }
 
 
-def _beyond(bundle: Bundle) -> Iterator[Problem]:
-    """What documents say besides their objectives."""
+def _beyond(bundle: Bundle, carried: Mapping[str, Plain]) -> Iterator[Problem]:
+    """What documents say besides their objectives, but for those that are carried over as they are."""
     for document in bundle.files.documents:
-        for loc in unread(document):
+        for loc in unread(document) if not any(document.value is whole for whole in carried.values()) else ():
             message = f"{loc[-1]} of the {kind_of(document)[1] or 'file'} has no place in an objective"
             yield document.problem(loc, Code.NOT_CARRIED, message, _EXPECTED[Code.NOT_CARRIED], key=True)
 

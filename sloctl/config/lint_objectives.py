@@ -10,8 +10,8 @@ from sloctl.config.base import format_duration
 from sloctl.config.problems import Code, Problem
 from sloctl.config.sources import Document, Loc
 from sloctl.slo.alarms import lengths_of, never_fires
-from sloctl.slo.objective import Objective, Query, Ratio, Threshold
-from sloctl.slo.promql import is_sampled
+from sloctl.slo.objective import Objective, Query, QueryThreshold, Ratio, Threshold
+from sloctl.slo.promql import QUERY_STEP, is_sampled
 from sloctl.slo.windows import Alarm
 from sloctl.telemetry import catalogue as c
 
@@ -71,6 +71,8 @@ def _step(objective: Objective) -> float | None:
     """Seconds from event to event where they come by the clock; None where traffic makes them."""
     if objective.slices is not None:
         return float(objective.slices.seconds)
+    if isinstance(objective.indicator, QueryThreshold):
+        return QUERY_STEP
     counted = isinstance(objective.indicator, Ratio)  # counts at a moment are many events a second
     return 1.0 if is_sampled(objective.indicator) and not counted else None
 
@@ -79,7 +81,7 @@ def _whole_slots(objective: Objective) -> float | None:
     """Seconds of the slots of which each is good or bad as a whole; None where there are none."""
     if objective.slices is not None:
         return float(objective.slices.seconds) if objective.slices.target is not None else None
-    return 1.0 if isinstance(objective.indicator, Threshold) and is_sampled(objective.indicator) else None
+    return _step(objective) if isinstance(objective.indicator, Threshold | QueryThreshold) else None
 
 
 def _coarse(placed: Placed, _: Sequence[Alarm], __: Limits) -> Iterator[Problem]:

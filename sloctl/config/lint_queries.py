@@ -30,7 +30,7 @@ def lint_queries(document: Document, thresholds: Sequence[float]) -> Iterator[Pr
     """Every warning about the queries of a document; `thresholds` are bounds that SLOs add to sloctl's histograms."""
     for loc in document.spots:
         query = document.get(loc)
-        if loc and loc[-1] in _QUERIES and isinstance(query, str) and WINDOW.search(query):
+        if loc and loc[-1] in _QUERIES and "connectionDetails" not in loc and isinstance(query, str):
             for code, message, expected, part in _findings(query, thresholds):
                 column = query.find(part) + 1 if part else 1
                 yield document.problem(loc, code, message, expected, column=max(column, 1))
@@ -44,7 +44,8 @@ def _findings(query: str, thresholds: Sequence[float]) -> Iterator[Finding]:
         return
     nodes: list[Any] = []
     promql.walk(tree, pre_visit=nodes.append)
-    yield from _fixed_ranges(nodes)
+    if WINDOW.search(query):
+        yield from _fixed_ranges(nodes)
     grouped = any(_keeps_buckets(node) for node in nodes)
     for node in nodes:
         selector = node.vector_selector if isinstance(node, promql.MatrixSelector) else node

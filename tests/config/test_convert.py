@@ -16,9 +16,21 @@ from sloctl.config.documents import Bundle, Files, bundle_of, load_bundle
 from sloctl.config.problems import Code
 from sloctl.config.sources import Source
 from sloctl.slo.calendars import Calendar
-from sloctl.slo.objective import Objective, QueryRatio, QueryShare, Ratio, Raw, Selector, Slices, Threshold, Tier
+from sloctl.slo.objective import (
+    Objective,
+    QueryRatio,
+    QueryShare,
+    QueryThreshold,
+    Ratio,
+    Raw,
+    Selector,
+    Slices,
+    Threshold,
+    Tier,
+)
 from sloctl.slo.prometheus import rule_groups
 from sloctl.slo.windows import Alarm
+from sloctl.slo.write.openslo import data_source
 from sloctl.slo.write.words import NoWords
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +46,7 @@ names = st.from_regex(r"[a-z][a-z0-9]{0,8}", fullmatch=True)
 texts = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=20)
 mappings = st.dictionaries(names, texts, max_size=2)
 queries = st.builds("sum(rate({}[{{{{.window}}}}]))".format, names)
+sources = st.sampled_from(["", "", "fleet"])
 latencies = st.sampled_from([0.00025, 0.001, 0.0125, 0.1, 1.0, 2.5, 90.0])
 REQUESTS = "sloctl_requests_total"
 indicators = st.one_of(
@@ -56,9 +69,14 @@ indicators = st.one_of(
             Raw(Selector("sloctl_device_memory_ratio"), failure=True),
         ]
     ),
-    st.builds(QueryShare, queries, st.booleans()),
+    st.builds(QueryShare, queries, st.booleans(), sources),
+    st.builds(QueryThreshold, queries, st.sampled_from(["lte", "gt"]), st.sampled_from([0.0, 0.5, 90.0]), sources),
     st.builds(
-        lambda total, part, good: QueryRatio(total, **{good: part}), queries, queries, st.sampled_from(["good", "bad"])
+        lambda total, part, good, source: QueryRatio(total, **{good: part}, source=source),
+        queries,
+        queries,
+        st.sampled_from(["good", "bad"]),
+        sources,
     ),
 )
 alarms = st.builds(
@@ -114,7 +132,8 @@ def through(objective: Objective, to: Format) -> tuple[Objective, set[str]]:
         document, lost = write(objective, to, WINDOWS)
     except NoWords:
         assume(False)
-    (again,) = read(dumped(document)).objectives
+    more = "".join(f"---\n{dumped(data_source(name))}" for name in ["fleet"] if to is Format.OPENSLO)
+    (again,) = read(dumped(document) + more).objectives
     return again, {field for field, _ in lost}
 
 
@@ -214,6 +233,39 @@ def test_texts_that_no_objective_holds_are_told() -> None:
         "target of the AlertNotificationTarget has no place in an objective",
         "displayName of the SLO has no place in an objective",
     }
+
+
+@pytest.mark.parametrize("details", ["{url: http://a}", ""])
+def test_a_prometheus_that_is_named_comes_along(tmp_path: Path, details: str) -> None:
+    spec = f"{{type: Prometheus, connectionDetails: {details}}}" if details else "{type: Prometheus}"
+    path = tmp_path / "x.yaml"
+    path.write_text(f"""\
+apiVersion: openslo/v1
+kind: DataSource
+metadata: {{name: fleet}}
+spec: {spec}
+---
+apiVersion: openslo/v1
+kind: SLO
+metadata: {{name: x}}
+spec:
+  service: x
+  indicator:
+    spec:
+      ratioMetric:
+        rawType: failure
+        raw: {{metricSource: {{metricSourceRef: fleet, spec: {{query: "errors:ratio[{{{{.window}}}}]"}}}}}}
+  timeWindow: [{{duration: 30d, isRolling: true}}]
+  budgetingMethod: Occurrences
+  objectives: [{{displayName: x, target: 0.99}}]
+""")
+    bundle = load_bundle([path])
+    result = converted(bundle, Format.OPENSLO)
+    assert result.problems == ()
+    again = read(result.text)
+    assert (again.problems, again.objectives) == ((), bundle.objectives)
+    assert again.files.documents[0].value == bundle.files.documents[0].value
+    assert "which Prometheus to ask is lost: fleet" in str(converted(bundle, Format.SLOTH).problems)
 
 
 def test_a_file_with_errors_is_not_converted(tmp_path: Path) -> None:

@@ -156,6 +156,8 @@ def test_five_bad_minutes_a_day(tmp_path: Path) -> None:
     assert problem.expected == "0.99652 for 5 bad ones"
     assert (problem.line, problem.column, problem.width) == (14, 25, 7)
     assert found(tmp_path, sliced("0.99652")) == []
+    month = "{duration: 30d, isRolling: true}"  # 38.88 minutes, of which nobody means 39 by rounding
+    assert found(tmp_path, sliced("0.9991", window=month)) == []
     assert codes(found(tmp_path, SHORT_FORM.format(objective="sli: throughput >= 70%, target: 99.653%, period: 1d")))
     assert not found(tmp_path, SHORT_FORM.format(objective="badTime: {when: throughput < 70%, max: 5m, per: 1d}"))
 
@@ -273,6 +275,31 @@ def test_queries(tmp_path: Path, query: str, code: Code | None, part: str) -> No
     assert all(problem.field == "slos[0].sli.events.error_query" for problem in problems)
 
 
+THRESHOLD = """\
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: x}
+spec:
+  service: x
+  indicator: {spec: {thresholdMetric: {metricSource: {type: %s, spec: {%s}}}}}
+  timeWindow: [{duration: 30d, isRolling: true}]
+  budgetingMethod: Occurrences
+  objectives: [{op: lte, value: 0.06, target: 0.99}]
+"""
+
+
+def test_a_threshold_is_a_bound_that_queries_may_name(tmp_path: Path) -> None:
+    own = THRESHOLD % ("sloctl", "metric: sloctl_request_duration_seconds")
+    query = sloth(bad="'sum(rate(sloctl_request_duration_seconds_bucket{le=\"0.06\"}[{{.window}}]))'")
+    assert codes(found(tmp_path, query)) == [Code.BUCKET_BOUND]
+    assert codes(found(tmp_path, f"{own}---\n{query}")) == []
+
+
+@pytest.mark.parametrize(("query", "expected"), [("max(temperature)", []), ("max(temperature", [Code.INVALID_QUERY])])
+def test_a_query_that_needs_no_window_is_parsed_as_well(tmp_path: Path, query: str, expected: list[Code]) -> None:
+    assert codes(found(tmp_path, THRESHOLD % ("Prometheus", f"query: {query}"))) == expected
+
+
 def test_the_caret_stands_inside_the_query(tmp_path: Path) -> None:
     (problem,) = found(tmp_path, sloth(bad="'sum(rate(x_bad[5m])) + 0 * sum(rate(x_bad[{{.window}}]))'"))
     _, line, caret, _ = problem.render().split("\n")
@@ -289,6 +316,8 @@ LEVEL = SHORT_FORM.format(objective="sli: success, target: 95%, period: 1d")
         ('burn_rate("x-one", "1h") >= 20', None),
         ('burn_rate("x-one", "1h") > 19.9', None),
         ('21 < burn_rate("x-one", "1h")', Code.CONSTANT_COMPARISON),
+        ('20 < burn_rate("x-one", "1h")', Code.CONSTANT_COMPARISON),
+        ('20 > burn_rate("x-one", "1h")', None),
         ('burn_rate("x-one", "1h") < 21', Code.CONSTANT_COMPARISON),
         ('burn_rate("x-one", "1h") < 20', None),
         ('queue_length > 5 || !(budget_remaining("x-one") > 1)', Code.CONSTANT_COMPARISON),

@@ -36,6 +36,12 @@ def document(objective: Objective) -> Document:
     return {"apiVersion": "openslo/v1", "kind": "SLO", "metadata": metadata, "spec": lean(spec)}
 
 
+def data_source(name: str) -> Document:
+    """The document that indicators refer to by the name of a Prometheus."""
+    metadata, spec = {"name": name}, {"type": "Prometheus"}
+    return {"apiVersion": "openslo/v1", "kind": "DataSource", "metadata": metadata, "spec": spec}
+
+
 def _indicator(indicator: Indicator) -> Document:
     match indicator:
         case Threshold(selector=selector):
@@ -45,13 +51,13 @@ def _indicator(indicator: Indicator) -> Document:
             return {"ratioMetric": {"counter": not sampled, **sides, "total": _metric(total)}}
         case Raw(selector=selector, failure=failure):
             return {"ratioMetric": {"rawType": _raw_type(failure), "raw": _metric(selector)}}
-        case QueryRatio(total=query, good=right, bad=wrong):
-            given = {name: _query(side) for name, side in (("good", right), ("bad", wrong)) if side is not None}
-            return {"ratioMetric": {"counter": True, **given, "total": _query(query)}}
-        case QueryShare(query=query, failure=failure):
-            return {"ratioMetric": {"rawType": _raw_type(failure), "raw": _query(query)}}
-        case QueryThreshold(query=query):
-            return {"thresholdMetric": _query(query)}
+        case QueryRatio(total=query, good=right, bad=wrong, source=source):
+            given = {name: _query(side, source) for name, side in (("good", right), ("bad", wrong)) if side is not None}
+            return {"ratioMetric": {"counter": True, **given, "total": _query(query, source)}}
+        case QueryShare(query=query, failure=failure, source=source):
+            return {"ratioMetric": {"rawType": _raw_type(failure), "raw": _query(query, source)}}
+        case QueryThreshold(query=query, source=source):
+            return {"thresholdMetric": _query(query, source)}
     raise NoWords("indicator", f"{type(indicator).__name__} has no words in OpenSLO")
 
 
@@ -64,8 +70,9 @@ def _metric(selector: Selector) -> Document:
     return {"metricSource": {"type": "sloctl", "spec": lean({"metric": selector.metric, "labels": labels})}}
 
 
-def _query(text: str) -> Document:
-    return {"metricSource": {"type": "Prometheus", "spec": {"query": text}}}
+def _query(text: str, source: str) -> Document:
+    where = {"metricSourceRef": source} if source else {"type": "Prometheus"}
+    return {"metricSource": {**where, "spec": {"query": text}}}
 
 
 def _window(objective: Objective) -> Document:
