@@ -1,14 +1,24 @@
 """A real Alertmanager and a real Prometheus beside a daemon."""
 
 import json
+import shutil
 import socket
 import subprocess
 import urllib.request
 from contextlib import suppress
 
+import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from running_daemon import until
+
+AMTOOL, PROMTOOL = shutil.which("amtool"), shutil.which("promtool")
+needs_alertmanager = pytest.mark.skipif(
+    not (AMTOOL and shutil.which("prometheus-alertmanager")), reason="no Alertmanager: scripts/tools.sh"
+)
+needs_prometheus = pytest.mark.skipif(
+    not (PROMTOOL and shutil.which("prometheus")), reason="no Prometheus: scripts/tools.sh"
+)
 
 
 def free_port():
@@ -48,6 +58,13 @@ class Process:
         with suppress(OSError), urllib.request.urlopen(self.url + self.ready, timeout=1) as answer:
             return answer.status == 200
 
+    def metric(self, name, **labels):
+        """The sum of its samples of a name that have these labels."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as answer:
+            families = list(text_string_to_metric_families(answer.read().decode()))
+        samples = [each for family in families for each in family.samples if each.name == name]
+        return sum(each.value for each in samples if labels.items() <= each.labels.items())
+
     def stop(self):
         if self._process is not None:
             self._process.terminate()
@@ -56,21 +73,33 @@ class Process:
 
 
 class Alertmanager(Process):
-    """prometheus-alertmanager without a cluster, which notifies nobody."""
+    """prometheus-alertmanager without a cluster; without a configuration it notifies nobody."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, config=None):
         super().__init__(
             folder,
             [
                 "prometheus-alertmanager",
-                "--config.file={folder}/alertmanager.yml",
+                f"--config.file={config or folder / 'alertmanager.yml'}",
                 "--storage.path={folder}/data",
                 "--web.listen-address={address}",
                 "--cluster.listen-address=",
             ],
         )
-        config = {"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}
-        (folder / "alertmanager.yml").write_text(yaml.safe_dump(config))
+        if config is None:
+            config = {"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}
+            (folder / "alertmanager.yml").write_text(yaml.safe_dump(config))
+
+    def post(self, *alerts):
+        """Takes alerts as from a client of its API."""
+        headers = {"content-type": "application/json"}
+        request = urllib.request.Request(f"{self.url}/api/v2/alerts", json.dumps(alerts).encode(), headers)
+        with urllib.request.urlopen(request, timeout=5):
+            pass
+
+    def shown(self):
+        """All alerts with their status."""
+        return get(f"{self.url}/api/v2/alerts")
 
     def alerts(self, name):
         """The labels of the active alerts of that name, sorted."""
@@ -85,18 +114,22 @@ class Alertmanager(Process):
 
 
 class Prometheus(Process):
-    """prometheus that scrapes a daemon and sends to an Alertmanager."""
+    """prometheus that scrapes a daemon and sends to an Alertmanager, or does what its configuration says."""
 
-    def __init__(self, folder, *, target, rules, alertmanager, interval="1s"):
+    def __init__(self, folder, config=None, *, target="", rules=(), alertmanager="", interval="1s"):
         super().__init__(
             folder,
             [
                 "prometheus",
-                "--config.file={folder}/prometheus.yml",
+                f"--config.file={config or folder / 'prometheus.yml'}",
                 "--storage.tsdb.path={folder}/data",
                 "--web.listen-address={address}",
+                # What fires before it has found its Alertmanagers would else be told a minute later.
+                "--rules.alert.resend-delay=5s",
             ],
         )
+        if config is not None:
+            return
         config = {
             "global": {"scrape_interval": interval, "evaluation_interval": interval},
             "rule_files": [str(rule) for rule in rules],
@@ -112,7 +145,4 @@ class Prometheus(Process):
 
     def sent(self):
         """How many alerts Alertmanagers have taken from it."""
-        with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as answer:
-            families = text_string_to_metric_families(answer.read().decode())
-        name = "prometheus_notifications_sent_total"
-        return sum(each.value for family in families for each in family.samples if each.name == name)
+        return self.metric("prometheus_notifications_sent_total")

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 import yaml
-from programs import AMTOOL, Alertmanager, needs_alertmanager
 from running_daemon import until
+from running_monitoring import AMTOOL, Alertmanager, needs_alertmanager
 
 from sloctl.config.resources import resource
 from sloctl.slo.prometheus import ALERT
@@ -95,7 +95,7 @@ def test_there_is_no_secret_in_the_file():
 @pytest.fixture(scope="module")
 def alertmanager(tmp_path_factory):
     program = Alertmanager(tmp_path_factory.mktemp("alertmanager"), CONFIG)
-    yield program
+    yield program.start()
     program.stop()
 
 
@@ -151,7 +151,7 @@ def world(alertmanager, request):
             alertmanager.post(*({"labels": self.own(labels)} for labels in alerts))
 
         def state(self, labels):
-            shown = [each for each in alertmanager.alerts() if each["labels"] == self.own(labels)]
+            shown = [each for each in alertmanager.shown() if each["labels"] == self.own(labels)]
             return shown[0]["status"]["state"] if shown else None
 
     return World()

@@ -5,13 +5,9 @@ import subprocess
 
 import pytest
 from running_daemon import MODEL, SLOCTL, SLOS, until
-from running_monitoring import Alertmanager, Prometheus, free_port
+from running_monitoring import Alertmanager, Prometheus, free_port, needs_alertmanager, needs_prometheus
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(shutil.which("prometheus-alertmanager") is None, reason="no Alertmanager: scripts/tools.sh"),
-]
-needs_prometheus = pytest.mark.skipif(shutil.which("prometheus") is None, reason="no Prometheus: scripts/tools.sh")
+pytestmark = [pytest.mark.integration, needs_alertmanager]
 
 PAGE = ("SloctlErrorBudgetBurn", "page")
 # Its windows are short enough for a test to see an end: a page over 6 s and 2 s.

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 import yaml
-from programs import PROMTOOL, needs_prometheus
+from running_monitoring import PROMTOOL, needs_prometheus
 
 from sloctl.cli import stack_files
 from sloctl.config.resources import resource

@@ -1,16 +1,14 @@
 """Real processes all the way: a fault in a daemon, Prometheus, two Alertmanagers, and back into the daemon."""
 
-import re
-
 import pytest
 import yaml
-from programs import Alertmanager, Prometheus, needs_alertmanager, needs_prometheus
 from running_daemon import IDLE_POLICY, MODEL, SLOS, until
+from running_monitoring import Alertmanager, Prometheus, needs_alertmanager, needs_prometheus
 
 from sloctl.cli import stack_files
 from sloctl.config.resources import resource
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, needs_alertmanager, needs_prometheus]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(240), needs_alertmanager, needs_prometheus]
 
 WINDOWS = resource("rules") / "windows" / "demo.yaml"
 PAGE = ("SloctlErrorBudgetBurn", "page")
@@ -41,9 +39,7 @@ def notices(served, result):
 
 def undelivered(alertmanager):
     """Attempts to tell the daemon that failed."""
-    _, metrics = alertmanager.request("GET", "/metrics")
-    found = re.search(rb'alertmanager_notification_requests_failed_total\{integration="webhook"\} (\S+)', metrics)
-    return float(found[1])
+    return alertmanager.metric("alertmanager_notification_requests_failed_total", integration="webhook")
 
 
 @pytest.fixture
@@ -64,11 +60,11 @@ def stack(daemon, tmp_path):
     try:
         for name in ("a", "b"):
             folder = tmp_path / name
-            programs.append(Alertmanager(folder, stack_files.alertmanager(folder, webhook, token)))
+            programs.append(Alertmanager(folder, stack_files.alertmanager(folder, webhook, token)).start())
         alertmanagers = [f"127.0.0.1:{program.port}" for program in programs]
         targets = {"sloctl": f"127.0.0.1:{served.control}"}
         config = stack_files.prometheus(tmp_path / "p", [tmp_path / "slo.yaml", WINDOWS], targets, alertmanagers)
-        programs.append(Prometheus(tmp_path / "p", config))
+        programs.append(Prometheus(tmp_path / "p", config).start())
         yield served, token.read_text().strip(), programs
     finally:
         for program in programs:
@@ -93,7 +89,7 @@ def test_an_outage_comes_back_as_a_fact_and_its_end_too_though_the_daemon_was_aw
     until(lambda: notices(served, "repeated") >= 2, 30, "the second one has told")
     pages = [each for each in served.status()["receivedAlerts"] if (each["name"], each["labels"]["severity"]) == PAGE]
     assert len(pages) == 1
-    assert {each["fingerprint"] for each in (*one.alerts(), *other.alerts())} >= {pages[0]["fingerprint"]}
+    assert {each["fingerprint"] for each in (*one.shown(), *other.shown())} >= {pages[0]["fingerprint"]}
 
     # With the daemon its series go, and so does the alert; both Alertmanagers try to tell nobody.
     served.kill()

@@ -10,8 +10,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from programs import needs_alertmanager, needs_prometheus
 from running_daemon import SLOCTL, alive, request, until
+from running_monitoring import needs_alertmanager, needs_prometheus
 
 from sloctl.cli._digits import prepare
 from sloctl.cli.stack_programs import ports

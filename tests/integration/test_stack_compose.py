@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from programs import AMTOOL, PROMTOOL, needs_alertmanager, needs_prometheus
 from running_daemon import SLOCTL
+from running_monitoring import AMTOOL, PROMTOOL, needs_alertmanager, needs_prometheus
 
 pytestmark = pytest.mark.integration
 
