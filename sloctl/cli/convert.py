@@ -38,7 +38,7 @@ def convert(
         typer.echo("error: there is no SLO in these files", err=True)
         raise typer.Exit(1)
     if comments := comment_count(bundle):
-        typer.echo(f"note: {comments} comments are not carried over", err=True)
+        typer.echo(f"note: comments are not carried over: {comments}", err=True)
     if output is None:
         typer.echo(found.text, nl=False)
     else:

@@ -86,7 +86,9 @@ def _sources(bundle: Bundle) -> dict[str, Plain]:
 
 def dumped(document: Plain) -> str:
     """A document as YAML."""
-    return yaml.dump(document, Dumper=yaml.SafeDumper, sort_keys=False, allow_unicode=True, width=10_000)
+    return yaml.dump(
+        document, Dumper=yaml.SafeDumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=10_000
+    )
 
 
 def _one(
