@@ -316,12 +316,23 @@ def test_committed_files_are_what_the_generator_writes() -> None:
     assert set((ROOT / "grafana/dashboards").glob("*.json")) == {path for path in wanted if path.suffix == ".json"}
 
 
-def test_provisioning_points_at_what_the_dashboards_need() -> None:
+def test_provisioning_has_only_what_grafana_reads() -> None:
+    # https://grafana.com/docs/grafana/latest/administration/provisioning/: unknown names are ignored in silence.
     folder = resource("grafana") / "provisioning"
-    source = yaml.load((folder / "datasources/sloctl.yaml").read_text(), yaml.CSafeLoader)["datasources"][0]
-    provider = yaml.load((folder / "dashboards/sloctl.yaml").read_text(), yaml.CSafeLoader)["providers"][0]
-    assert source["type"] == "prometheus"
+    sources = yaml.load((folder / "datasources/sloctl.yaml").read_text(), yaml.CSafeLoader)
+    providers = yaml.load((folder / "dashboards/sloctl.yaml").read_text(), yaml.CSafeLoader)
+    assert (sources["apiVersion"], providers["apiVersion"]) == (1, 1)
+    (source,), (provider,) = sources["datasources"], providers["providers"]
+    assert source.keys() <= {"name", "uid", "type", "access", "url", "editable", "isDefault", "jsonData"}
+    assert (source["type"], source["access"]) == ("prometheus", "proxy")
+    assert source["jsonData"].keys() <= {"httpMethod", "timeInterval", "prometheusType", "prometheusVersion"}
+    assert re.fullmatch(r"\d+s", source["jsonData"]["timeInterval"]), "the scrape interval, for $__rate_interval"
+    assert provider.keys() <= {
+        *("name", "orgId", "folder", "folderUid", "type", "disableDeletion", "allowUiUpdates", "options"),
+        "updateIntervalSeconds",
+    }
     assert provider["type"] == "file"
+    assert provider["options"].keys() <= {"path", "foldersFromFilesStructure"}
     assert provider["options"]["path"].startswith("/")
 
 
