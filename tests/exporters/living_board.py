@@ -20,6 +20,7 @@ _DOMAINS = {
     "priority": CLASSES,
     "level": c.HEALTH_LEVELS,
     "slo": ("latency",),
+    "source": ("main",),
     "window": ("5m", "1h"),
     "severity": ("page", "ticket"),
     "alertname": ("SloctlErrorBudgetBurn",),

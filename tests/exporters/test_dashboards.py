@@ -133,10 +133,6 @@ def test_every_metric_of_the_catalogue_is_shown() -> None:
     assert missing == {
         "sloctl_nvml_last_success_timestamp_seconds",  # for alerts
         "sloctl_device_memory_ratio",  # for SLOs; the panel shows used and total
-        # There only where a daemon asks a Prometheus; what comes of it is in the SLOs without data.
-        "sloctl_source_up",
-        "sloctl_source_failures_total",
-        "sloctl_source_round_duration_seconds",
     }
 
 

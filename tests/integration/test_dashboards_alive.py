@@ -11,8 +11,6 @@ import json
 import math
 import os
 import re
-import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -21,7 +19,6 @@ import urllib.parse
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +27,7 @@ import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 from running_daemon import BODY, MODEL, SLOCTL, SLOS, Daemon, request, until, write_config
+from running_monitoring import Alertmanager, Prometheus, needs_alertmanager, needs_prometheus
 
 from sloctl.engines.loading import cpu_name
 from sloctl.engines.manifest import Accuracy, write_manifest
@@ -37,12 +35,7 @@ from sloctl.engines.measure import make_manifest
 from sloctl.engines.onnx import OnnxEngine
 from sloctl_exporters import grafana
 
-PROMETHEUS = shutil.which("prometheus")
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.slow,
-    pytest.mark.skipif(PROMETHEUS is None, reason="no prometheus here: apt-get install prometheus"),
-]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, needs_prometheus, needs_alertmanager]
 HERE = Path(__file__).parent
 BOARDS = {board["uid"]: board for board in grafana.dashboards()}
 each_board = pytest.mark.parametrize("uid", BOARDS)
@@ -56,6 +49,30 @@ spec:
   windows:
   - {name: page, severity: page, share: 0.04, long: 10s, short: 4s}
   - {name: ticket, severity: ticket, share: 0.02, long: 20s, short: 10s}
+"""
+# Asked of the Prometheus that scrapes the daemon, so without data until that is up.
+ASKED_SLO = """\
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: asked}
+spec:
+  service: tiny
+  indicator:
+    metadata: {name: asked}
+    spec:
+      ratioMetric:
+        counter: true
+        bad:
+          metricSource:
+            type: Prometheus
+            spec: {query: 'increase(sloctl_requests_total{outcome="error", job="busy"}[{{.window}}])'}
+        total:
+          metricSource:
+            type: Prometheus
+            spec: {query: 'increase(sloctl_requests_total{job="busy"}[{{.window}}])'}
+  timeWindow: [{duration: 1h, isRolling: true}]
+  budgetingMethod: Occurrences
+  objectives: [{displayName: answered, target: 0.99}]
 """
 POLICY = """\
 apiVersion: sloctl/v1
@@ -86,8 +103,10 @@ BREAKER = {"slidingWindowSize": 20, "minimumNumberOfCalls": 5, "waitDurationInOp
 # Values that a GPU, a variant or a configuration has once and for all; and what this machine cannot make happen.
 STILL = {
     *("Objective", "Accuracy", "Memory of variants", "Version", "GPUs", "Driver answers", "GPUs that answer"),
-    *("GPUs expected", "MIG", "Instances", "SLOs", "Daemons not ready", "Ready", "Devices"),
+    *("GPUs expected", "MIG", "Instances", "SLOs", "Daemons not ready", "Ready", "Devices", "Data"),
     *("Reserved memory", "Engine failures", "Context switches", "Layers in (other)"),
+    # Who would record its silence is the source itself.
+    *("Sources", "Rounds without an answer"),
 }
 # It needs a CUDA device; and this GPU tells everything.
 NOT_HERE = {"Unaccounted device memory", "What GPUs do not tell"}
@@ -142,30 +161,21 @@ def deep_repository(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def alertmanager():
-    """The address of one that takes all and tells nobody."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            self.rfile.read(int(self.headers["content-length"]))
-            self.send_response(200)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def alertmanager(tmp_path_factory):
+    server = Alertmanager(tmp_path_factory.mktemp("alertmanager")).start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="module")
-def daemons(tmp_path_factory, deep_repository, alertmanager):
+def monitor(tmp_path_factory):
+    """A Prometheus that is not started: the daemons have to know its address."""
+    folder = tmp_path_factory.mktemp("prometheus")
+    return Prometheus(folder, folder / "prometheus.yml")
+
+
+@pytest.fixture(scope="module")
+def daemons(tmp_path_factory, deep_repository, alertmanager, monitor):
     """An idle one without a GPU, and one that a life waits for."""
     idle, busy = (tmp_path_factory.mktemp(name) for name in ("idle", "busy"))
     (busy / "windows.yaml").write_text(WINDOWS)
@@ -175,13 +185,14 @@ def daemons(tmp_path_factory, deep_repository, alertmanager):
     write_config(
         busy,
         policy=POLICY,
-        slos=SLOS.replace("duration: 30d", "duration: 1h"),
+        slos=f"{SLOS.replace('duration: 30d', 'duration: 1h')}---\n{ASKED_SLO}",
+        prometheus={"main": {"url": monitor.url, "interval": "5s", "staleness": "12s"}},
         repository=str(deep_repository),
         faultInjection=True,
         windows="windows.yaml",
         models=[model],
         telemetry={"gpu": {"expected": 1}},
-        alerts={"alertmanagers": [{"url": alertmanager}]},
+        alerts={"alertmanagers": [{"url": alertmanager.url}]},
     )
     path = os.pathsep.join([str(HERE / "recorded_gpu"), *sys.path])
     started = [Daemon(idle / "sloctl.yaml"), Daemon(busy / "sloctl.yaml", PYTHONPATH=path)]
@@ -196,33 +207,22 @@ def daemons(tmp_path_factory, deep_repository, alertmanager):
 
 
 @pytest.fixture(scope="module")
-def prometheus(daemons, tmp_path_factory):
+def prometheus(daemons, monitor):
     """The address of one that scrapes both daemons every second, with the busy one's rules."""
-    folder = tmp_path_factory.mktemp("prometheus")
     source = daemons[1].config.parent
     words = [*SLOCTL, "rules", str(source / "slo.yaml"), "--windows", str(source / "windows.yaml")]
-    subprocess.run([*words, "-o", str(folder / "rules.yml")], check=True, capture_output=True)
+    subprocess.run([*words, "-o", str(monitor.folder / "rules.yml")], check=True, capture_output=True)
     jobs = [
         {"job_name": name, "static_configs": [{"targets": [f"127.0.0.1:{daemon.control}"]}]}
         for name, daemon in zip(("idle", "busy"), daemons, strict=True)
     ]
     times = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     config = {"global": times, "rule_files": ["rules.yml"], "scrape_configs": jobs}
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-    command = [PROMETHEUS, f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        until(lambda: request(port, "GET", "/-/ready")[0] == 200, 20, "Prometheus is ready")
-        until(lambda: len(queries.ask(url, "up == 1")) == 2, 20, "both daemons are scraped")
-        yield url
-    finally:
-        process.terminate()
-        process.wait(10)
+    (monitor.folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    monitor.start()
+    until(lambda: len(queries.ask(monitor.url, "up == 1")) == 2, 20, "both daemons are scraped")
+    yield monitor.url
+    monitor.stop()
 
 
 # --- what happens
@@ -283,7 +283,11 @@ def live(daemon):
         faults(daemon, "error")
         until(lambda: daemon.status()["models"][0]["breaker"] != "closed", 10, "the breaker opens")
         alert(daemon, "firing")
-        until(lambda: daemon.metric("sloctl_slo_alert_firing") == 2, 20, "the SLO's page and ticket fire")
+        until(
+            lambda: daemon.metric("sloctl_slo_alert_firing", slo="tiny-availability") == 2,
+            20,
+            "the SLO's page and ticket fire",
+        )
         time.sleep(3)
         faults(daemon)
         until(lambda: daemon.status()["models"][0]["breaker"] == "closed", 20, "the breaker closes")

@@ -163,6 +163,37 @@ def alerts_row(q: Queries) -> Row:
     )
 
 
+def sources_row(q: Queries) -> Row:
+    """The Prometheus servers that SLOs are asked of."""
+    nobody = "No SLO is asked of a Prometheus"
+    return Row(
+        "Sources of SLOs",
+        [
+            timeline(
+                "Sources",
+                "Whether each Prometheus that SLOs are asked of answers.",
+                Target(q.gauge(c.SOURCE_UP, "instance, source", "min"), "{{instance}} {{source}}"),
+                [(0, "silent", RED), (1, "answers", GREEN)],
+                empty=nobody,
+            ),
+            lines(
+                "Rounds without an answer",
+                "Rounds of questions that a Prometheus did not answer.",
+                "cps",
+                Target(q.rate(c.SOURCE_FAILURES, "instance, source"), "{{instance}} {{source}}"),
+                empty=nobody,
+            ),
+            lines(
+                "Time of a round",
+                "Mean time of a round of questions.",
+                "s",
+                Target(q.mean(c.SOURCE_DURATION, "instance, source"), "{{instance}} {{source}}"),
+                empty=nobody,
+            ),
+        ],
+    )
+
+
 def processes_row(q: Queries) -> Row:
     """What the daemon's processes and their device take."""
     place = "{{instance}} {{device}}"

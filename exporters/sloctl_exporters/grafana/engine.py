@@ -2,7 +2,7 @@
 
 from sloctl.telemetry import catalogue as c
 from sloctl_exporters.grafana import marks, variables
-from sloctl_exporters.grafana.daemon import alerts_row, daemon_row, health_row, processes_row
+from sloctl_exporters.grafana.daemon import alerts_row, daemon_row, health_row, processes_row, sources_row
 from sloctl_exporters.grafana.model import GREEN, GREY, YELLOW, Dashboard, Panel, Row, Target
 from sloctl_exporters.grafana.panels import bars, heatmap, lines, stat, timeline
 from sloctl_exporters.grafana.queries import Queries, share
@@ -29,6 +29,7 @@ def engine() -> Dashboard:
             Row("Admission, breaker and decisions", _control()),
             health_row(_q),
             alerts_row(_q),
+            sources_row(_q),
             daemon_row(_q),
             processes_row(_q),
         ],

@@ -56,11 +56,11 @@ def fleet() -> Dashboard:
 
 def _glance() -> list[Panel]:
     def number(title: str, text: str, expr: str, unit: str = "short", **more: object) -> Panel:
-        return stat(title, text, Target(expr, title.lower()), unit, empty=_NO_SLOS, **more)
+        return stat(title, text, Target(expr, title.lower()), unit, **{"width": 3, "empty": _NO_SLOS, **more})
 
     left = _q.series(c.SLO_BUDGET_REMAINING)
     return [
-        number("SLOs", "SLOs, counted on each instance.", _q.count(c.SLO_OBJECTIVE)),
+        number("SLOs", "SLOs, counted on each instance.", _q.count(c.SLO_OBJECTIVE), width=6),
         number("Overspent", "SLOs whose error budget is spent.", f"sum({left} <= bool 0)", steps=_ANY),
         number("Paging", "SLOs whose page fires.", _q.gauge(c.SLO_ALERT, extra=_PAGE), steps=_ANY),
         number(
@@ -101,6 +101,7 @@ def _all() -> Panel:
         ),
         Column("Page", _q.gauge(c.SLO_ALERT, _BY, "max", extra=_PAGE), "short", states=_FIRING),
         Column("Ticket", _q.gauge(c.SLO_ALERT, _BY, "max", extra=_TICKET), "short", states=_FIRING),
+        Column("Data", _q.gauge(c.SLO_NO_DATA, _BY, "max"), "short", states=[(0, "-", GREY), (1, "none", RED)]),
         Column("Events", events, "cps"),
         Column("Bad events", f"{events} - {_q.rate(c.SLO_GOOD, _BY)}", "cps"),
     ]

@@ -106,7 +106,6 @@ def _indicator() -> list[Panel]:
             "cps",
             Target(events, "{{instance}} valid"),
             Target(f"{events} - {good}", "{{instance}} bad"),
-            width=12,
             empty=_NO_SLO,
         ),
         timeline(
@@ -114,7 +113,13 @@ def _indicator() -> list[Panel]:
             "The alerts that the daemon judges itself, with the windows of its configuration.",
             Target(_q.gauge(c.SLO_ALERT, "instance, severity", "max"), "{{instance}} {{severity}}"),
             [(0, "quiet", GREEN), (1, "firing", RED)],
-            width=12,
+            empty=_NO_SLO,
+        ),
+        timeline(
+            "Data",
+            "Whether its events can be counted. While they cannot, its alerts neither fire anew nor resolve.",
+            Target(_q.gauge(c.SLO_NO_DATA, "instance", "max"), "{{instance}}"),
+            [(0, "counted", GREEN), (1, "no data", RED)],
             empty=_NO_SLO,
         ),
     ]
