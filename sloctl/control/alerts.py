@@ -9,7 +9,7 @@ from sloctl.control.judging import Judge
 from sloctl.slo.alerting import Active, AlertStates, Instance, State
 from sloctl.slo.objective import Objective
 from sloctl.slo.prometheus import NO_DATA
-from sloctl.slo.tiers import active_alerts, alert_names, tiers_of
+from sloctl.slo.tiers import TierAlerts
 from sloctl.slo.windows import AlertWindow
 from sloctl.telemetry import catalogue as c
 from sloctl.telemetry.families import Family
@@ -33,17 +33,21 @@ class Alerts:
         names: Iterable[tuple[str, str]],
     ) -> None:
         """`runbooks` is the folder of the alerts' pages; `names` are (alertname, severity) of alerts besides."""
-        self._windows = windows
-        self._runbooks = runbooks
-        self._names = sorted({*alert_names(objectives, windows), *names})
-        self._tiers = [(objective.name, tier) for objective in objectives for tier in tiers_of(objective, windows)]
+        self._burning = TierAlerts(objectives, windows, runbooks)
+        self._names = sorted({*self._burning.names(), *names})
+        self._tiers = self._burning.tiers()
         self._states = AlertStates()
         self._states.restore(saved)
 
     def tick(self, axis: float, judge: Judge, watched: Iterable[Active]) -> list[Instance]:
         """Takes what judge and watch have found; returns the alerts that have begun to fire or were resolved."""
-        burning = active_alerts(judge.evaluator, self._windows, self._runbooks, judge.no_data)
+        burning = self._burning.active(judge.evaluator, judge.no_data)
         return self._states.step(axis, chain(burning, watched), judge.no_data)
+
+    @property
+    def revision(self) -> int:
+        """Grows with every change that has to be saved."""
+        return self._states.revision
 
     def saved(self) -> list[dict[str, Any]]:
         """What a new one takes up again."""

@@ -85,13 +85,14 @@ class Controller:
         self._watched_at = float("-inf")
         self._lock = threading.RLock()
         self._started = clock()
-        saved = store.state("progress") or {}
+        saved = (store.state("progress") or {}) | {"alerts": store.state("alerts") or []}
         self._timeline = Timeline(self._started, wall(), saved.get("axis"))
         self._decided: Counter[tuple[str, str, str]] = Counter(dict(_pairs(saved.get("decided", []))))
         self._ticks = [0, 0.0]
         self._reloads = Counter(accepted=0, refused=0)
         self._reload_ok = True
         self._saved_at = float("-inf")
+        self._saved_alerts = -1  # the revision that is in the store
         senses.look(self._started)
         webhook = runtime.daemon.control.webhook
         self._received = ReceivedAlerts(webhook.time_to_live, webhook.max_alerts, store.received())
@@ -111,6 +112,7 @@ class Controller:
         self._ask(saved.get("sources") or {})
         runbooks = self.runtime.daemon.alerts.runbook_url
         names = self._watch.names
+        self._saved_alerts = -1
         self._alerts = Alerts(bundle.objectives, bundle.windows, saved.get("alerts", ()), runbooks, names)
         vocabulary = Vocabulary.of(bundle.objectives, topology)
         if self._recorder is not None:
@@ -182,14 +184,18 @@ class Controller:
         with self._lock:
             self._saved_at = self._clock()
             rows, oldest = self._judge.evaluator.unsaved()
-            self.store.save(rows, {"progress": self._progress()}, oldest)
+            state: dict[str, Any] = {"progress": self._progress()}
+            revision = self._alerts.revision
+            if revision != self._saved_alerts:  # hundreds of alerts that merely go on need not be written every second
+                state["alerts"] = self._alerts.saved()
+            self.store.save(rows, state, oldest)
+            self._saved_alerts = revision
 
     def _progress(self) -> dict[str, Any]:
         return {
             "axis": self._timeline.at(self._clock()),
             "judge": self._judge.saved(),
             "policies": self._decider.memory(),
-            "alerts": self._alerts.saved(),
             "sources": self._prometheus.saved() if self._prometheus else {},
             "decided": [[list(key), count] for key, count in self._decided.items()],
         }
@@ -392,7 +398,7 @@ class Controller:
             raise RequestError(f"reload refused, nothing was changed:\n{error}", 422) from None
         with self._lock:
             self.save()
-            self._take(bundle, self._progress())
+            self._take(bundle, self._progress() | {"alerts": self._alerts.saved()})
             self.store.put_state("bundle", {"board": self._board.identity, "texts": bundle.texts()})
             self._reloads["accepted"] += 1
             self._reload_ok = True

@@ -23,7 +23,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS history (
     slo TEXT NOT NULL, ring INTEGER NOT NULL, slot INTEGER NOT NULL, good INTEGER NOT NULL, total INTEGER NOT NULL,
-    PRIMARY KEY (slo, ring, slot)) WITHOUT ROWID;
+    PRIMARY KEY (ring, slot, slo)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS decisions (
     id INTEGER PRIMARY KEY, at REAL NOT NULL, policy TEXT NOT NULL, model TEXT NOT NULL, rule TEXT NOT NULL,
     action TEXT NOT NULL, before TEXT NOT NULL, after TEXT NOT NULL, reason TEXT NOT NULL, facts TEXT NOT NULL,
@@ -34,7 +34,18 @@ CREATE TABLE IF NOT EXISTS overrides (
 CREATE TABLE IF NOT EXISTS received_alerts (
     fingerprint TEXT PRIMARY KEY, labels TEXT NOT NULL, firing INTEGER NOT NULL, starts REAL NOT NULL,
     ends REAL NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
+"""
+# Before version 3 the slots of an SLO lay together, so a second of many SLOs was written to as many pages.
+_BY_SLOT = """
+BEGIN IMMEDIATE;
+ALTER TABLE history RENAME TO history_by_slo;
+CREATE TABLE history (
+    slo TEXT NOT NULL, ring INTEGER NOT NULL, slot INTEGER NOT NULL, good INTEGER NOT NULL, total INTEGER NOT NULL,
+    PRIMARY KEY (ring, slot, slo)) WITHOUT ROWID;
+INSERT INTO history SELECT slo, ring, slot, good, total FROM history_by_slo;
+DROP TABLE history_by_slo;
+COMMIT;
 """
 _COLUMNS = ("id", "at", "policy", "model", "rule", "action", "before", "after", "reason", "facts", "dry_run", "context")
 _JSON = ("facts", "context")
@@ -83,6 +94,9 @@ class Store:
             db.executescript(_SCHEMA)
             if "context" not in [row[1] for row in db.execute("PRAGMA table_info(decisions)")]:
                 db.execute("ALTER TABLE decisions ADD COLUMN context TEXT NOT NULL DEFAULT '{}'")  # before version 2
+            places = {row[1]: row[5] for row in db.execute("PRAGMA table_info(history)")}  # in the key, from 1
+            if places["slo"] == 1:
+                db.executescript(_BY_SLOT)
         except sqlite3.Error:
             db.close()
             raise

@@ -9,7 +9,7 @@
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -51,6 +51,11 @@ class Instance:
     active_at: float
     fired_at: float | None = None
     resolved_at: float | None = None
+    key: Key = field(init=False, repr=False)  # what tells it from other alerts
+
+    def __post_init__(self) -> None:
+        """Labels never change."""
+        self.key = key_of(self.labels)
 
     @property
     def state(self) -> State:
@@ -59,10 +64,8 @@ class Instance:
             return State.RESOLVED
         return State.PENDING if self.fired_at is None else State.FIRING
 
-    @property
-    def key(self) -> Key:
-        """What tells it from other alerts."""
-        return key_of(self.labels)
+
+_SAVED = ("labels", "annotations", "value", "active_at", "fired_at", "resolved_at")
 
 
 def key_of(labels: Labels) -> Key:
@@ -75,6 +78,7 @@ class AlertStates:
 
     def __init__(self) -> None:
         self._known: dict[Key, Instance] = {}
+        self.revision = 0  # grows with every change of a state
 
     def step(self, now: float, active: Iterable[Active], no_data: Collection[str] = ()) -> list[Instance]:
         """Takes what is active at `now`; `no_data` names the SLOs whose alerts are frozen.
@@ -89,6 +93,7 @@ class AlertStates:
             if instance.fired_at is None and now - instance.active_at >= each.hold:
                 instance.fired_at = now
                 changed.append(instance)
+                self.revision += 1
         for key in [key for key in self._known if key not in seen]:
             instance = self._known[key]
             if instance.labels.get(SLO_LABEL) in no_data:
@@ -96,14 +101,17 @@ class AlertStates:
             if instance.state is State.FIRING:
                 instance.resolved_at = now
                 changed.append(instance)
+                self.revision += 1
             elif instance.resolved_at is None or now - instance.resolved_at > RETENTION:
                 del self._known[key]
+                self.revision += 1
         return changed
 
     def _take(self, key: Key, active: Active, now: float) -> Instance:
         instance = self._known.get(key)
         if instance is None or instance.resolved_at is not None:
             instance = self._known[key] = Instance(active.labels, active.annotations, active.value, now)
+            self.revision += 1
         else:
             instance.annotations, instance.value = active.annotations, active.value
         return instance
@@ -114,7 +122,7 @@ class AlertStates:
 
     def saved(self) -> list[dict[str, Any]]:
         """What `restore` takes up again, as plain data."""
-        return [asdict(instance) for instance in self._known.values()]
+        return [{name: getattr(each, name) for name in _SAVED} for each in self._known.values()]
 
     def restore(self, saved: Iterable[Mapping[str, Any]]) -> None:
         """Takes over what `saved` gave before a restart."""

@@ -3,7 +3,8 @@
 Labels are those of the rules, so that an Alertmanager which hears of an alert from both takes it for one.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from sloctl.slo.alarms import alarms_of, grouped, lengths_of
 from sloctl.slo.alerting import Active
@@ -14,59 +15,82 @@ from sloctl.slo.templates import humanize_duration, humanize_percentage, rendere
 from sloctl.slo.windows import Alarm, AlertWindow
 
 
-def alert_names(objectives: Iterable[Objective], windows: Sequence[AlertWindow]) -> Iterator[tuple[str, str]]:
-    """(alertname, severity) of every alert that there can be."""
-    for objective in objectives:
-        for alarms in grouped(objective, alarms_of(objective, windows)):
-            labels = _named(objective, alarms[0])
-            yield labels["alertname"], labels["severity"]
-        yield NO_DATA, "ticket"
+@dataclass(frozen=True, slots=True)
+class _Fixed:
+    """What never changes of an alert while its SLO does not."""
+
+    labels: Mapping[str, str]
+    before: Mapping[str, str]  # annotations, in the order in which the later one counts
+    after: Mapping[str, str]
+    templates: Mapping[str, str]
 
 
-def tiers_of(objective: Objective, windows: Sequence[AlertWindow]) -> list[str]:
-    """The severities of an SLO's alerts."""
-    return list(dict.fromkeys(alarm.severity for alarm in alarms_of(objective, windows)))
+class TierAlerts:
+    """The alerts of these SLOs. `runbooks` is the folder of the alerts' pages."""
 
+    def __init__(self, objectives: Sequence[Objective], windows: Sequence[AlertWindow], runbooks: str) -> None:
+        self._objectives = objectives
+        self._windows = windows
+        self._runbooks = runbooks
+        self._fixed: dict[tuple[int, str], _Fixed] = {}
 
-def active_alerts(
-    evaluator: Evaluator, windows: Sequence[AlertWindow], runbooks: str, no_data: Collection[str] = ()
-) -> Iterator[Active]:
-    """The alerts whose condition holds at this moment. `no_data` names SLOs of which nothing can be said."""
-    for exceeded in evaluator.exceeding():
-        objective = evaluator.objectives[exceeded.column]
-        if objective.name not in no_data:
-            yield _burning(evaluator, objective, exceeded, runbooks)
-    for objective in evaluator.objectives:
-        if objective.name in no_data:
-            yield _silent(objective, alarms_of(objective, windows), runbooks)
+    def names(self) -> Iterator[tuple[str, str]]:
+        """(alertname, severity) of every alert that there can be."""
+        for objective in self._objectives:
+            for alarms in grouped(objective, alarms_of(objective, self._windows)):
+                labels = _named(objective, alarms[0])
+                yield labels["alertname"], labels["severity"]
+            yield NO_DATA, "ticket"
 
+    def tiers(self) -> list[tuple[str, str]]:
+        """Every SLO with each severity of its alerts."""
+        pairs = ((each.name, alarm.severity) for each in self._objectives for alarm in alarms_of(each, self._windows))
+        return list(dict.fromkeys(pairs))
 
-def _burning(evaluator: Evaluator, objective: Objective, exceeded: Exceeded, runbooks: str) -> Active:
-    first = exceeded.alarms[0]
-    labels = _named(objective, first)
-    tier = objective.tiers.get(first.severity) or Tier()
-    own = {label_name(name): text for name, text in objective.annotations.items()}
-    left = evaluator.time_to_exhaustion(objective.name, first.short)
-    annotations = {
-        "summary": f"SLO {objective.name} burns its error budget too fast",
-        "description": description(exceeded.alarms),
-        "burn_rate": f"{exceeded.burn:.1f}",
-        "budget_remaining": humanize_percentage(evaluator.budget_remaining(objective.name)),
-        "time_to_exhaustion": humanize_duration(left),
-        "runbook_url": f"{runbooks}/{ALERT}.md",
-    }
-    named = {name: rendered(text, labels, exceeded.burn) for name, text in tier.annotations.items()}
-    return Active(labels, own | annotations | named, exceeded.burn, first.after)
+    def active(self, evaluator: Evaluator, no_data: Collection[str] = ()) -> Iterator[Active]:
+        """The alerts whose condition holds at this moment. `no_data` names SLOs of which nothing can be said."""
+        for exceeded in evaluator.exceeding():
+            if self._objectives[exceeded.column].name not in no_data:
+                yield self._burning(evaluator, exceeded)
+        for objective in self._objectives if no_data else ():
+            if objective.name in no_data:
+                yield self._silent(objective)
 
+    def _burning(self, evaluator: Evaluator, exceeded: Exceeded) -> Active:
+        first, name = exceeded.alarms[0], self._objectives[exceeded.column].name
+        fixed = self._fixed.get((exceeded.column, first.name))
+        if fixed is None:
+            fixed = self._fixed[exceeded.column, first.name] = self._fix(exceeded)
+        annotations = {
+            **fixed.before,
+            "burn_rate": f"{exceeded.burn:.1f}",
+            "budget_remaining": humanize_percentage(evaluator.budget_remaining(name)),
+            "time_to_exhaustion": humanize_duration(evaluator.time_to_exhaustion(name, first.short)),
+            **fixed.after,
+        }
+        for key, text in fixed.templates.items():
+            annotations[key] = rendered(text, fixed.labels, exceeded.burn)
+        return Active(fixed.labels, annotations, exceeded.burn, first.after)
 
-def _silent(objective: Objective, alarms: Sequence[Alarm], runbooks: str) -> Active:
-    annotations = {
-        "summary": f"SLO {objective.name} has no data",
-        "description": "Its series are gone, so its budget and its other alerts say nothing.",
-        "runbook_url": f"{runbooks}/{NO_DATA}.md",
-    }
-    labels = slo_labels(objective) | {"alertname": NO_DATA, "severity": "ticket", "sloctl_tier": "ticket"}
-    return Active(labels, annotations, 1.0, next(iter(lengths_of(objective, alarms)), 0.0))
+    def _fix(self, exceeded: Exceeded) -> _Fixed:
+        objective, first = self._objectives[exceeded.column], exceeded.alarms[0]
+        tier = objective.tiers.get(first.severity) or Tier()
+        before = {label_name(name): text for name, text in objective.annotations.items()} | {
+            "summary": f"SLO {objective.name} burns its error budget too fast",
+            "description": description(exceeded.alarms),
+        }
+        after = {"runbook_url": f"{self._runbooks}/{ALERT}.md"}
+        return _Fixed(_named(objective, first), before, after, tier.annotations)
+
+    def _silent(self, objective: Objective) -> Active:
+        annotations = {
+            "summary": f"SLO {objective.name} has no data",
+            "description": "Its series are gone, so its budget and its other alerts say nothing.",
+            "runbook_url": f"{self._runbooks}/{NO_DATA}.md",
+        }
+        labels = slo_labels(objective) | {"alertname": NO_DATA, "severity": "ticket", "sloctl_tier": "ticket"}
+        lengths = lengths_of(objective, alarms_of(objective, self._windows))
+        return Active(labels, annotations, 1.0, next(iter(lengths), 0.0))
 
 
 def _named(objective: Objective, alarm: Alarm) -> dict[str, str]:

@@ -40,6 +40,22 @@ def test_a_database_from_before_decisions_had_a_context_is_taken_on(tmp_path):
     again.close()
 
 
+def test_a_database_from_before_slots_lay_together_is_taken_on(tmp_path):
+    store = Store(tmp_path)
+    store.close()
+    rows = [("a", 1, 10, 1, 2), ("a", 60, 1, 3, 4), ("b", 1, 10, 5, 6)]
+    with sqlite3.connect(tmp_path / "sloctl.db") as db:
+        db.execute("DROP TABLE history")
+        columns = ", ".join(f"{name} INTEGER NOT NULL" for name in ("ring", "slot", "good", "total"))
+        db.execute(f"CREATE TABLE history (slo TEXT NOT NULL, {columns}, PRIMARY KEY (slo, ring, slot)) WITHOUT ROWID")
+        db.executemany("INSERT INTO history VALUES (?, ?, ?, ?, ?)", rows)
+    db.close()
+    for _ in range(2):
+        again = Store(tmp_path)
+        assert sorted(again.history()) == rows
+        again.close()
+
+
 def test_slots_past_their_retention_go_and_others_stay(tmp_path):
     store = Store(tmp_path)
     store.save([("a", 1, 10, 1, 1), ("a", 1, 20, 1, 1), ("a", 60, 10, 1, 1)], {}, {})

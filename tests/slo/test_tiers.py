@@ -9,7 +9,7 @@ import pytest
 from sloctl.slo.alerting import Active, AlertStates
 from sloctl.slo.evaluate import Evaluator
 from sloctl.slo.objective import Objective, Ratio, Selector, Tier
-from sloctl.slo.tiers import active_alerts, alert_names
+from sloctl.slo.tiers import TierAlerts
 from sloctl.slo.windows import Alarm, AlertWindow
 
 DAY = 86400.0
@@ -29,7 +29,7 @@ def outage(objectives: Sequence[Objective], windows: Sequence[AlertWindow], seco
 
 
 def alerts(evaluator: Evaluator, windows: Sequence[AlertWindow], no_data: Sequence[str] = ()) -> list[Active]:
-    return list(active_alerts(evaluator, windows, "https://runbooks", no_data))
+    return list(TierAlerts(evaluator.objectives, windows, "https://runbooks").active(evaluator, no_data))
 
 
 def test_both_pairs_of_a_tier_are_one_alert(workbook: tuple[AlertWindow, ...]) -> None:
@@ -80,7 +80,7 @@ def test_a_tier_has_its_own_name_labels_and_annotations(workbook: tuple[AlertWin
     assert page.labels["alertname"] == "TooSlow"
     assert (page.labels["severity"], page.labels["sloctl_tier"]) == ("sev1", "page")
     assert page.annotations["summary"] == "a at 100"
-    assert set(alert_names([named], workbook)) == {("TooSlow", "sev1"), ("SloctlSloNoData", "ticket")}
+    assert set(TierAlerts([named], workbook, "").names()) == {("TooSlow", "sev1"), ("SloctlSloNoData", "ticket")}
 
 
 def test_an_alert_policy_holds_for_its_own_while_and_names_whom_it_is_for() -> None:
