@@ -18,7 +18,7 @@ from sloctl.config.runtime import Runtime
 from sloctl.connection import Connection
 from sloctl.control.alertmanager import notifier
 from sloctl.control.api import Api, read_token
-from sloctl.control.controller import Controller, RequestError, accepted_bundle
+from sloctl.control.controller import Controller, RequestError, accepted_bundle, settle
 from sloctl.control.recording import Recorder
 from sloctl.control.schedule import Schedule
 from sloctl.control.sensing import Senses
@@ -83,6 +83,7 @@ def main() -> None:
     )
     schedule = _schedule(controller, runtime)
     controller.tick()  # catches up first: what was saved is older than what was last exported
+    settle()
     schedule.start()
     asyncio.run(_serve(controller, runtime, board, arguments.http_fd))
     schedule.shutdown()
