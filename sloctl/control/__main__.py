@@ -60,7 +60,6 @@ def main() -> None:
     board.agree()
     board.control_status.begin(os.getpid(), time.monotonic())
     store = Store(runtime.state_dir)
-    bundle = accepted_bundle(runtime, store, board, json.loads(_text(arguments.bundle_fd)))
     gpu = runtime.daemon.telemetry.gpu
     source = NvmlSource(names=gpu.names, expected=gpu.expected)
     gpus = Ticker(source, _GPU_INTERVAL, devices=_gpus(runtime))
@@ -73,7 +72,7 @@ def main() -> None:
     told = notifier(alerts, runtime.path.parent, url)
     controller = Controller(
         runtime,
-        bundle,
+        accepted_bundle(runtime, store, board, json.loads(_text(arguments.bundle_fd))),
         senses,
         store,
         trace=tracer.record,

@@ -36,13 +36,18 @@ class Alerts:
         self._burning = TierAlerts(objectives, windows, runbooks)
         self._names = sorted({*self._burning.names(), *names})
         self._tiers = self._burning.tiers()
+        self._ends_from = float("-inf")
         self._states = AlertStates()
         self._states.restore(saved)
 
     def tick(self, axis: float, judge: Judge, watched: Iterable[Active]) -> list[Instance]:
         """Takes what judge and watch have found; returns the alerts that have begun to fire or were resolved."""
         burning = self._burning.active(judge.evaluator, judge.no_data)
-        return self._states.step(axis, chain(burning, watched), judge.no_data)
+        return self._states.step(axis, chain(burning, watched), judge.no_data, ends=axis >= self._ends_from)
+
+    def keep(self, until: float) -> None:
+        """No alert ends before that time: after a start it takes a while until everything is known again."""
+        self._ends_from = until
 
     @property
     def revision(self) -> int:

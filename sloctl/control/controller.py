@@ -40,6 +40,7 @@ from sloctl.telemetry.families import Family
 
 _SAVE_EVERY = 1.0
 _WATCH_EVERY = 1.0
+_GRACE = 10.0  # seconds after a start within which no alert ends: GPUs and processes are not read yet
 _LONGEST_OVERRIDE = 365 * 86400.0  # seconds; for longer there is the configuration
 _MOST_ROWS = 2**63  # SQLite numbers no more
 _KINDS = ("variant", "admit", "breaker")
@@ -100,10 +101,10 @@ class Controller:
         self._notifications = Counter(accepted=0, refused=0)
         self._prometheus: Sources | None = None
         self._take(bundle, saved)
+        self._alerts.keep(self._timeline.at(self._started) + _GRACE)
 
     def _take(self, bundle: Bundle, saved: Mapping[str, Any]) -> None:
         """Puts SLOs and policies in force, over whatever history and memory there is."""
-        self.bundle = bundle
         topology = self.runtime.topology
         now = self._clock()
         self._judge = Judge(bundle.objectives, bundle.windows, self._board, self._gauges)

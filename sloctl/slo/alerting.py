@@ -80,8 +80,10 @@ class AlertStates:
         self._known: dict[Key, Instance] = {}
         self.revision = 0  # grows with every change of a state
 
-    def step(self, now: float, active: Iterable[Active], no_data: Collection[str] = ()) -> list[Instance]:
-        """Takes what is active at `now`; `no_data` names the SLOs whose alerts are frozen.
+    def step(
+        self, now: float, active: Iterable[Active], no_data: Collection[str] = (), *, ends: bool = True
+    ) -> list[Instance]:
+        """Takes what is active at `now`; `no_data` names the SLOs whose alerts are frozen, without `ends` none ends.
 
         Returns the alerts that have begun to fire or were resolved by this step.
         """
@@ -94,7 +96,7 @@ class AlertStates:
                 instance.fired_at = now
                 changed.append(instance)
                 self.revision += 1
-        for key in [key for key in self._known if key not in seen]:
+        for key in [key for key in self._known if ends and key not in seen]:
             instance = self._known[key]
             if instance.labels.get(SLO_LABEL) in no_data:
                 continue

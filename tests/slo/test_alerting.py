@@ -83,6 +83,14 @@ def test_an_alert_of_an_slo_without_data_neither_resolves_nor_is_forgotten() -> 
     assert {each.labels["alertname"]: each.state for each in it.step(20, [])} == {"A": State.RESOLVED}
 
 
+def test_nothing_ends_while_not_everything_is_known_yet() -> None:
+    it = AlertStates()
+    it.step(0, [active(), active(hold=60, alertname="B")])
+    assert it.step(10, [], ends=False) == []
+    assert states(it) == [State.FIRING, State.PENDING]
+    assert [each.state for each in it.step(11, [])] == [State.RESOLVED]
+
+
 def test_a_restart_in_between_changes_nothing() -> None:
     it, again = AlertStates(), AlertStates()
     it.step(0, [active(), active(hold=60, alertname="B")])
