@@ -187,13 +187,13 @@ class Notifier:
 
 def notifier(config: AlertsConfig, folder: Path, external_url: str) -> Notifier | None:
     """A running notifier, or None where there is no Alertmanager. `folder` is that of the configuration."""
-    senders = [Sender(target.url, _post(target, folder)) for target in config.alertmanagers]
+    senders = [Sender(target.url, poster(target, folder)) for target in config.alertmanagers]
     for sender in senders:
         sender.start()
     return Notifier(senders, config.resend_interval, external_url) if senders else None
 
 
-def _post(target: AlertmanagerConfig, folder: Path) -> Post:
+def poster(target: AlertmanagerConfig, folder: Path) -> Post:
     """Posts over a connection that is kept, with the token that the file holds at that moment."""
     import requests  # a sixth of a second, which a daemon without Alertmanagers does not pay
 
