@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "decisions": ("sloctl.cli.decisions", "decisions"),
     "explain": ("sloctl.cli.explain", "explain"),
     "override": ("sloctl.cli.override", "override"),
+    "maintenance": ("sloctl.cli.maintenance", "maintenance"),
     "layers": ("sloctl.cli.layers", "layers"),
     "simulate": ("sloctl.cli.simulate", "simulate"),
     "validate": ("sloctl.cli.validate", "validate"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -19,6 +20,7 @@ from sloctl.policy.facts import Vocabulary
 from sloctl.slo import dialects, openslo
 from sloctl.slo.dialects import SloModel
 from sloctl.slo.evaluate import longest_window
+from sloctl.slo.maintenance import Maintenance
 from sloctl.slo.objective import Objective, Query, source_of, thresholds
 from sloctl.slo.openslo import SloDocument
 from sloctl.slo.openslo_library import Library, references
@@ -156,6 +158,16 @@ def _repeated(names: Iterable[tuple[Document, Loc, str]], code: Code, message: s
             yield document.problem(loc, code, f"{message.format(name)}; the first is at {where}", "only one")
         else:
             first[name] = (document, loc)
+
+
+def check_maintenance(planned: Iterable[Loaded[Maintenance]], slos: Sequence[str]) -> Iterator[Problem]:
+    """Maintenance of SLOs that there are none of."""
+    for each in planned:
+        for index, pattern in enumerate(each.model.spec.slos if each.whole else ()):
+            if not any(fnmatchcase(name, pattern) for name in slos):
+                message = f'there is no SLO "{pattern}"{suggestion(pattern, list(slos))}'
+                expected = f"a name of {', '.join(slos)}, or a pattern with *" if slos else "files of SLOs beside it"
+                yield each.document.problem(("spec", "slos", index), Code.UNKNOWN_REFERENCE, message, expected)
 
 
 def check_labels(documents: Iterable[Document], daemon: DaemonConfig) -> Iterator[Problem]:

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from sloctl.config.base import Model
+from sloctl.config.budget_policies import check_budget_policies, with_budget_rules
 from sloctl.config.checks import (
     Accuracies,
     Loaded,
     check_indicators,
     check_labels,
+    check_maintenance,
     check_names,
     check_policies,
     check_references,
@@ -26,6 +28,7 @@ from sloctl.config.sources import Document, Source, read
 from sloctl.config.yaml_source import parse
 from sloctl.policy.document import PolicyDocument
 from sloctl.slo.dialects import SloModel, objectives
+from sloctl.slo.maintenance import Maintenance, with_maintenance
 from sloctl.slo.objective import Objective
 from sloctl.slo.openslo_alerting import (
     AlertConditionDocument,
@@ -60,6 +63,7 @@ KINDS: Mapping[tuple[str, str], type[Model]] = {
     **SLOS,
     **SHARED,
     ("sloctl/v1", "Policy"): PolicyDocument,
+    ("sloctl/v1", "Maintenance"): Maintenance,
     WINDOWS: AlertWindows,
     DAEMON: DaemonConfig,
 }
@@ -110,16 +114,18 @@ class Bundle:
     windows: tuple[AlertWindow, ...]
     problems: tuple[Problem, ...]
     files: Files
+    maintenance: tuple[Maintenance, ...] = ()
 
     @cached_property
     def objectives(self) -> tuple[Objective, ...]:
         """The objectives of all SLOs, in the order of files."""
-        return tuple(objective for slo in self.slo_documents for objective in objectives(slo.model))
+        written = (objective for slo in self.slo_documents for objective in objectives(slo.model))
+        return with_maintenance(written, self.maintenance)
 
     @property
     def policies(self) -> tuple[PolicyDocument, ...]:
-        """The policies, in the order of files."""
-        return tuple(policy.model for policy in self.policy_documents)
+        """The policies, in the order of files, with the actions of budget policies among their rules."""
+        return with_budget_rules((policy.model for policy in self.policy_documents), self.slo_documents)
 
     def texts(self) -> dict[str, str]:
         """File name to text, for `sloctl.config.project.load_bundle_texts`."""
@@ -143,6 +149,7 @@ def bundle_of(files: Files, daemon: DaemonConfig | None = None, accuracies: Accu
     shared = [loaded for model in SHARED.values() for loaded in sorter.any(model)]
     slos, wrong = check_slos(sorter.slos(), shared, windows)
     policies = sorter.any(PolicyDocument)
+    maintenance = sorter.any(Maintenance)
     written = [document for document in files.documents if kind_of(document) in SLOS]
     names = _slo_names(files, slos, written, daemon)
     # What a bad SLO would be cannot be told, and its own problem comes first.
@@ -160,10 +167,13 @@ def bundle_of(files: Files, daemon: DaemonConfig | None = None, accuracies: Accu
         *check_names(sorter.slos(), policies, sorter.any(AlertWindows), shared),
         *(check_labels(labelled, daemon) if daemon else ()),
         *(check_sources(((slo.document, objectives(slo.model)) for slo in slos), daemon) if daemon else ()),
+        *(check_maintenance(maintenance, names) if names is not None else ()),
+        *check_budget_policies(slos, policies, daemon),
         *check_policies(policies, names, daemon, kept, windows, accuracies),
     ]
     whole = tuple(sorter.whole(PolicyDocument))
-    return Bundle(tuple(slos), whole, windows, arranged(problems), files)
+    planned = tuple(each.model for each in maintenance if each.whole)
+    return Bundle(tuple(slos), whole, windows, arranged(problems), files, planned)
 
 
 def check_forms(documents: Iterable[Document]) -> list[Problem]:

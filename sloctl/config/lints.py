@@ -83,4 +83,5 @@ def series_of(objective: Objective, windows: Sequence[AlertWindow]) -> int:
     alarms = alarms_of(objective, windows)
     counts = 2 + 2 * (objective.slices is not None)  # good and all, of five minutes and of slices
     # Error ratio and burn rate of each window; objective and budget; each alert, and the one of absent data.
-    return counts + 2 * len(lengths_of(objective, alarms)) + 2 + len(grouped(objective, alarms)) + bool(alarms)
+    alerts = len(grouped(objective, alarms)) + len(objective.budget_steps) + bool(alarms)
+    return counts + 2 * len(lengths_of(objective, alarms)) + 2 + alerts

@@ -51,6 +51,9 @@ class Api:
             Route("/api/v1/layers/{model}", self.layers, methods=get),
             Route("/api/v1/overrides", self.overrides, methods=get),
             Route("/api/v1/overrides", self.add_override, methods=write),
+            Route("/api/v1/maintenance", self.maintenance, methods=get),
+            Route("/api/v1/maintenance", self.begin_maintenance, methods=write),
+            Route("/api/v1/maintenance/{number:int}", self.end_maintenance, methods=["DELETE"]),
             Route("/api/v1/overrides/{number:int}", self.drop_override, methods=["DELETE"]),
             Route("/api/v1/alerts", self.take_alerts, methods=write),
             Route("/api/v1/faults", self.faults, methods=write),
@@ -111,6 +114,20 @@ class Api:
             raise HTTPException(400, f"since: {error}") from None
         model = request.path_params["model"]
         return JSONResponse(await run_in_threadpool(self._controller.layers, model, ago))
+
+    async def maintenance(self, _: Request) -> Response:
+        """What is left out of SLOs, and what was."""
+        return JSONResponse(await run_in_threadpool(self._controller.maintenance))
+
+    async def begin_maintenance(self, request: Request) -> Response:
+        """Leaves SLOs out for a while."""
+        return await self._write(request, self._controller.begin_maintenance, status=201)
+
+    async def end_maintenance(self, request: Request) -> Response:
+        """Counts again."""
+        self._authorise(request)
+        await run_in_threadpool(self._controller.end_maintenance, request.path_params["number"])
+        return Response(status_code=204)
 
     async def overrides(self, _: Request) -> Response:
         """Overrides in force."""

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from fnmatch import fnmatchcase
 from typing import Any
 
 import structlog
@@ -23,6 +24,7 @@ from sloctl.control.deciding import Decider
 from sloctl.control.facts import LiveFacts
 from sloctl.control.health import Health
 from sloctl.control.judging import Judge, Timeline
+from sloctl.control.maintenance import ByHand, Exclusions
 from sloctl.control.received import ReceivedAlerts
 from sloctl.control.recording import Recorder
 from sloctl.control.sensing import Senses
@@ -43,6 +45,8 @@ _WATCH_EVERY = 1.0
 _GRACE = 10.0  # seconds after a start within which no alert ends: GPUs and processes are not read yet
 _LONGEST_OVERRIDE = 365 * 86400.0  # seconds; for longer there is the configuration
 _MOST_ROWS = 2**63  # SQLite numbers no more
+_MOST_PATTERNS = 100  # of one maintenance
+_MAINTENANCE_KEPT = 400 * 86400.0  # seconds for which what was left out by hand is known, for events that come late
 _KINDS = ("variant", "admit", "breaker")
 Clock = Callable[[], float]
 
@@ -111,6 +115,9 @@ class Controller:
         self._judge.begin(self._senses.recent.newest, now, saved.get("judge"))
         self.store.forget_others(self._judge.resumed)
         self._judge.evaluator.restore(self.store.history())
+        active = dict(saved.get("excluded") or {})
+        self._exclusions = Exclusions(bundle.objectives, self._begun_by_hand())
+        self._exclusions.active = {name: why for name, why in active.items() if name in self._judge.names}
         self._ask(saved.get("sources") or {})
         runbooks = self.runtime.daemon.alerts.runbook_url
         names = self._watch.names
@@ -143,10 +150,11 @@ class Controller:
             now = self._clock()
             self._board.control_status.beat(now)
             snapshot = self._senses.look(now)
-            self._judge.tick(now, self._timeline.at(now), snapshot)
+            axis, wall = self._timeline.at(now), self._wall()
+            self._look_for_maintenance(wall)
+            self._judge.tick(now, axis, snapshot, self._exclusions.active)
             if self._prometheus is not None:
-                wall = self._wall()
-                self._prometheus.feed(self._judge.evaluator, wall, self._timeline.at(now) - wall)
+                self._prometheus.feed(self._judge.evaluator, wall, axis - wall, self._exclusions.excludes)
             self._alert(self._timeline.at(now))
             self._expire_received()
             overrides = self._overrides()
@@ -160,6 +168,11 @@ class Controller:
                 self.save()
             self._ticks[0] += 1
             self._ticks[1] += self._clock() - now
+
+    def _look_for_maintenance(self, wall: float) -> None:
+        for slo, why, begins in self._exclusions.look(wall):
+            self.store.add_event(wall, "maintenance", slo, "begin" if begins else "end", why)
+            log.info("maintenance", slo=slo, state="begins" if begins else "ends", reason=why)
 
     def _alert(self, axis: float) -> None:
         if axis - self._watched_at >= _WATCH_EVERY:
@@ -199,6 +212,7 @@ class Controller:
             "judge": self._judge.saved(),
             "policies": self._decider.memory(),
             "sources": self._prometheus.saved() if self._prometheus else {},
+            "excluded": dict(self._exclusions.active),
             "decided": [[list(key), count] for key, count in self._decided.items()],
         }
 
@@ -259,6 +273,8 @@ class Controller:
             health=self._senses.look_at_health(now),
             evaluator=self._judge.evaluator,
             prometheus=self._prometheus,
+            excluded=self._exclusions.active,
+            set_aside=self._judge.set_aside,
             alerts=self._described_alerts(),
             alert_families=[*self._alerts.families(), *(self._notifier.families() if self._notifier else ())],
             facts={model.name: facts for model, facts in zip(models, self._facts(now), strict=True)},
@@ -303,12 +319,7 @@ class Controller:
         model = self._known(str(body.get("model", "")))
         kind, value = body.get("kind"), body.get("value")
         self._check_override(model, kind, value)
-        try:
-            lasts = parse_duration(body.get("expires", "30m"))
-        except ValueError as error:
-            raise RequestError(f"expires: {error}") from None
-        if not 0 < lasts <= _LONGEST_OVERRIDE:
-            raise RequestError(f"expires: expected more than 0s and at most {format_duration(_LONGEST_OVERRIDE)}")
+        lasts = _lasting(body.get("expires", "30m"), "expires")
         with self._lock:
             now = self._wall()
             reason = str(body.get("reason", ""))[:500]
@@ -335,6 +346,53 @@ class Controller:
         with self._lock:
             if number >= _MOST_ROWS or not self.store.drop_override(number):
                 raise RequestError(f"there is no override {number}", 404)
+
+    # --- maintenance
+
+    def maintenance(self) -> dict[str, Any]:
+        """What is left out of SLOs now, what was begun by hand and has not ended, and what began and ended lately."""
+        with self._lock:
+            held = [each for each in self._begun_by_hand() if each.end > self._wall()]
+            return {
+                "excluded": dict(self._exclusions.active),
+                "byHand": [report.by_hand(each) for each in held],
+                "events": [{**event, "at": report.iso(event["at"])} for event in self.store.events("maintenance", 100)],
+            }
+
+    def begin_maintenance(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Leaves SLOs out from now on: `slos` (names, or patterns with *), `for` (a duration), `reason`, `by`.
+
+        Raises RequestError.
+        """
+        slos = body.get("slos")
+        if not isinstance(slos, list) or not slos or not all(isinstance(each, str) for each in slos):
+            raise RequestError("slos must be a list of names, or patterns with *")
+        for pattern in slos[:_MOST_PATTERNS]:
+            if not any(fnmatchcase(name, pattern) for name in self._judge.names):
+                raise RequestError(f"there is no SLO {pattern!r}; there is {', '.join(self._judge.names)}", 404)
+        lasts = _lasting(body.get("for", "1h"), "for")
+        reason, who = (str(body.get(field, ""))[:500] for field in ("reason", "by"))
+        if not reason:
+            raise RequestError("a reason is needed: it is kept with what was left out")
+        with self._lock:
+            now = self._wall()
+            number = self.store.begin_maintenance(now, slos[:_MOST_PATTERNS], now + lasts, reason, who)
+            self.store.add_event(now, "maintenance", ",".join(slos)[:500], "asked", f"{reason} (by {who or 'nobody'})")
+            self._exclusions.take(self._begun_by_hand())
+            log.info("maintenance asked for", id=number, slos=slos, lasts=format_duration(lasts), reason=reason, by=who)
+            return {"id": number, "ends": report.iso(now + lasts)}
+
+    def end_maintenance(self, number: int) -> None:
+        """Ends what was begun by hand; what it has left out stays out. Raises RequestError if there is none."""
+        with self._lock:
+            now = self._wall()
+            if number >= _MOST_ROWS or not self.store.end_maintenance(number, now):
+                raise RequestError(f"there is no maintenance {number} to end", 404)
+            self.store.add_event(now, "maintenance", str(number), "ended by hand", "")
+            self._exclusions.take(self._begun_by_hand())
+
+    def _begun_by_hand(self) -> list[ByHand]:
+        return self.store.maintenance(self._wall() - _MAINTENANCE_KEPT)
 
     def _overrides(self) -> dict[str, list[Override]]:
         wall, now = self._wall(), self._clock()
@@ -417,6 +475,16 @@ def settle() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+
+
+def _lasting(value: Any, field: str) -> float:
+    try:
+        lasts = parse_duration(value)
+    except ValueError as error:
+        raise RequestError(f"{field}: {error}") from None
+    if not 0 < lasts <= _LONGEST_OVERRIDE:
+        raise RequestError(f"{field}: expected more than 0s and at most {format_duration(_LONGEST_OVERRIDE)}")
+    return lasts
 
 
 _SHED = ("shed:start", "shed:change", "shed:end")

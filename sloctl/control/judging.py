@@ -1,5 +1,6 @@
 """SLOs in the control plane: counts from the board into windows and budgets, and their life across restarts."""
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,22 +41,32 @@ class Judge:
         self.resumed: set[str] = set()  # SLOs whose history goes on; one that counts something else begins anew
         size = len(objectives)
         self._counted = (np.zeros(size, np.int64), np.zeros(size, np.int64))
+        self._aside = np.zeros((2, size), np.int64)  # good and total that were left out
+        self._columns = {objective.name: column for column, objective in enumerate(objectives)}
         self._fitted = np.full(size, -np.inf)  # when the two sides last fitted
+
+    @property
+    def names(self) -> list[str]:
+        """The SLOs, in their order."""
+        return self._names
 
     @property
     def no_data(self) -> frozenset[str]:
         """SLOs whose events cannot be counted at present."""
         return self.evaluator.no_data
 
-    def tick(self, now: float, axis: float, snapshot: Snapshot) -> None:
-        """Adds what is new on the board; `now` is monotonic, `axis` the evaluator's own time (see Timeline)."""
+    def tick(self, now: float, axis: float, snapshot: Snapshot, excluded: Collection[str] = ()) -> None:
+        """Adds what is new on the board; `now` is monotonic, `axis` the evaluator's own time (see Timeline).
+
+        What is new of the `excluded` SLOs is set aside.
+        """
         good, total = self._indicators.read(snapshot, now)
         if self._seen is None:
             self._seen = (good.copy(), total.copy())
-        self._add(now, good, total)
+        self._add(now, good, total, [self._columns[name] for name in excluded])
         self.evaluator.advance(axis, *self._counted)
 
-    def _add(self, now: float, good: Counts, total: Counts) -> None:
+    def _add(self, now: float, good: Counts, total: Counts, excluded: Sequence[int]) -> None:
         """Adds what is new, but waits where the two sides do not fit.
 
         Counters are written one after the other, so a failure may be seen before its request or after it. Taken as
@@ -66,9 +77,19 @@ class Judge:
         fits = (new[0] >= 0) & (new[0] <= new[1])
         self._fitted = np.where(fits, now, self._fitted)
         taken = fits | (new[1] < 0) | (now - self._fitted > _SKEW)
-        for counted, seen, more in zip(self._counted, self._seen, new, strict=True):
-            counted[taken] += more[taken]
+        counts = taken.copy()
+        counts[list(excluded)] = False
+        for counted, aside, seen, more in zip(self._counted, self._aside, self._seen, new, strict=True):
+            counted[counts] += more[counts]
+            aside[taken & ~counts] += more[taken & ~counts]
             seen[taken] += more[taken]
+
+    def set_aside(self, name: str) -> tuple[float, float]:
+        """Good and total events of an SLO that were left out so far."""
+        column = self._columns[name]
+        good, total = self._aside[:, column].tolist()
+        unit = self.evaluator.objectives[column].unit
+        return good / unit, total / unit
 
     def begin(self, snapshot: Snapshot, now: float, saved: dict[str, Any] | None) -> None:
         """Takes up saved counts by SLO name; an SLO that is new counts from this moment on."""
@@ -85,6 +106,7 @@ class Judge:
             self.resumed.add(name)
             for side in (0, 1):
                 self._counted[side][index] = was["counted"][side]
+                self._aside[side][index] = was.get("aside", (0, 0))[side]
                 # Another board began at zero after the last save, so all that is on it is new.
                 seen = was["seen"][side] if same_board else 0
                 self._seen[side][index] = min(seen, self._seen[side][index])
@@ -97,6 +119,7 @@ class Judge:
             name: {
                 "definition": self._definitions[index],
                 "counted": [int(side[index]) for side in self._counted],
+                "aside": self._aside[:, index].tolist(),
                 "seen": [int(side[index]) for side in self._seen],
             }
             for index, name in enumerate(self._names)

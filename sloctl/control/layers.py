@@ -32,6 +32,8 @@ class Layers:
 
     topology: Topology
     drift: dict[tuple[str, str], VariantDrift] = field(default_factory=dict)
+    last: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)  # seconds in the last profile, by layer
+    _sums: Sums = field(default_factory=dict)
     _rings: list[_Ring] = field(
         default_factory=lambda: [_Ring(every, deque(maxlen=kept)) for every, kept in zip(_EVERY, _KEPT, strict=True)]
     )
@@ -48,8 +50,21 @@ class Layers:
         for key, drift in self.drift.items():
             sums[key] = {layer.name: (layer.count, layer.total) for layer in snapshot.layers(*key)}
             drift.update(sums[key])
+            self._take_last(key, sums[key])
         for ring in self._rings:
             ring.add(now, sums)
+
+    def _take_last(self, key: tuple[str, str], sums: dict[str, tuple[int, float]]) -> None:
+        """Means of what has come in since; layers of another engine begin anew."""
+        known, last = self._sums.get(key, {}), self.last.setdefault(key, {})
+        for layer in last.keys() - sums.keys():
+            del last[layer]
+        for layer, (count, total) in sums.items():
+            before = known.get(layer, (0, 0.0))
+            since, spent = (count, total) if count < before[0] else (count - before[0], total - before[1])
+            if since:
+                last[layer] = spent / since
+        self._sums[key] = sums
 
     def before(self, now: float, ago: float) -> Sums:
         """The sums as they were `ago` seconds before `now`: the latest that are kept of that time; else none."""

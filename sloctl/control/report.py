@@ -1,7 +1,7 @@
 """What the control plane shows: status and health in JSON, and its own metric families."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +13,7 @@ from sloctl.config.base import format_duration
 from sloctl.control.facts import LiveFacts
 from sloctl.control.health import Health
 from sloctl.control.layers import drift_samples
+from sloctl.control.maintenance import ByHand
 from sloctl.control.received import ReceivedAlert, ReceivedAlerts
 from sloctl.control.sensing import Senses
 from sloctl.control.sources import Sources as PrometheusSources
@@ -33,6 +34,8 @@ class Sources:
     health: Health
     evaluator: Evaluator
     prometheus: PrometheusSources | None
+    excluded: Mapping[str, str]
+    set_aside: Callable[[str], tuple[float, float]]
     facts: Mapping[str, LiveFacts]
     alerts: Sequence[dict[str, Any]]
     alert_families: Sequence[Family]
@@ -178,8 +181,20 @@ def _slo(s: Sources, objective: Objective, alerts: Sequence[Alert]) -> dict[str,
         "budgetRemaining": s.evaluator.budget_remaining(name),
         "burnRates": {format_duration(w): s.evaluator.burn_rate(name, w) for w in windows},
         "errorRatios": {format_duration(w): s.evaluator.error_ratio(name, w) for w in windows},
+        "excluded": s.excluded.get(name),
         "noData": s.prometheus.reasons.get(name) if s.prometheus else None,
         "alerts": [{"severity": alert.severity, "window": alert.window, "firing": alert.firing} for alert in alerts],
+    }
+
+
+def by_hand(maintenance: ByHand) -> dict[str, Any]:
+    """Maintenance by hand for JSON."""
+    return {
+        "id": maintenance.number,
+        "slos": list(maintenance.slos),
+        "begin": iso(maintenance.begin),
+        "end": iso(maintenance.end),
+        "reason": maintenance.reason,
     }
 
 
@@ -269,10 +284,16 @@ def _states(senses: Senses, health: Health, overrides: int, *, reload_ok: bool) 
         Family(c.PLANE_RESTARTS, restarts),
         Family(c.VARIANT_RANK, list(ranks)),
         Family(c.LAYER_DRIFT, list(drift_samples(senses.layers.drift))),
+        Family(c.LAYER_LAST, list(_last_layers(senses))),
         Family(c.CONFIG_LAST_RELOAD_OK, [((), float(reload_ok))]),
         Family(c.OVERRIDES_ACTIVE, [((), float(overrides))]),
         *_memory_families(senses),
     ]
+
+
+def _last_layers(senses: Senses) -> Iterator[tuple[tuple[str, str, str], float]]:
+    for (model, variant), layers in senses.layers.last.items():
+        yield from (((model, variant, layer), seconds) for layer, seconds in layers.items())
 
 
 def gauges(senses: Senses) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -287,6 +308,7 @@ def gauges(senses: Senses) -> dict[tuple[str, tuple[str, ...]], float]:
         found[c.PROCESS_MEMORY.name, (plane,)] = float(reading.memory)
     for model in senses.board.topology.models:
         found[c.THROUGHPUT_RATIO.name, (model.name,)] = _throughput(senses, model.name)
+    found |= {(c.LAYER_LAST.name, labels): value for labels, value in _last_layers(senses)}
     found |= {(c.LAYER_DRIFT.name, labels): float(value) for labels, value in drift_samples(senses.layers.drift)}
     return found
 
@@ -364,6 +386,8 @@ _SLO_METRICS = (
     c.SLO_BURN_RATE,
     c.SLO_BUDGET_REMAINING,
     c.SLO_NO_DATA,
+    c.SLO_EXCLUDED,
+    c.SLO_EXCLUDED_EVENTS,
 )
 
 
@@ -378,6 +402,8 @@ def _slo_families(s: Sources) -> list[Family]:
         good, total = s.evaluator.counted(name)
         unknown = float("nan") if name in s.evaluator.no_data else 0.0  # a ratio that was once does not go on
         add(c.SLO_OBJECTIVE, (name,), objective.target)
+        add(c.SLO_EXCLUDED, (name,), float(name in s.excluded))
+        add(c.SLO_EXCLUDED_EVENTS, (name,), s.set_aside(name)[1])
         add(c.SLO_NO_DATA, (name,), float(name in s.evaluator.no_data))
         add(c.SLO_GOOD, (name,), good)
         add(c.SLO_EVENTS, (name,), total)

@@ -19,7 +19,7 @@ from sloctl.config.daemon import PrometheusConfig
 from sloctl.control.prometheus_api import PrometheusApi, SourceError
 from sloctl.slo.evaluate import Evaluator
 from sloctl.slo.objective import Objective, Query, source_of
-from sloctl.slo.tiles import Coverage, Events, Points, expressions, tiled, until
+from sloctl.slo.tiles import Coverage, Events, Points, expressions, tiled, until, without
 from sloctl.telemetry import catalogue as c
 from sloctl.telemetry.families import Family, SummaryValue
 from sloctl.telemetry.timestamps import rfc3339
@@ -29,6 +29,9 @@ _SETTLE = 1.0  # seconds after its end in which a tile's samples come in
 _SOON = 0.05  # seconds between rounds while older tiles are missing
 _LATE = 10.0  # seconds until a tile is asked for again that was not there in time
 _LONGEST_REACH = 400 * 86400.0
+
+Excludes = Callable[[str, float], bool]
+"""Whether what an SLO counts at a Unix time is left out of it."""
 
 log = structlog.get_logger("sloctl.sources")
 
@@ -158,11 +161,14 @@ class Sources:
     def _feeds(self) -> list[Feed]:
         return [feed for source in self._sources for feed in source.feeds]
 
-    def feed(self, evaluator: Evaluator, wall: float, skew: float) -> None:
-        """Gives the evaluator what has come in; `skew` is what to add to Unix time for its axis."""
+    def feed(self, evaluator: Evaluator, wall: float, skew: float, excludes: Excludes = lambda _, __: False) -> None:
+        """Gives the evaluator what has come in; `skew` is what to add to Unix time for its axis.
+
+        Events of an SLO at a time that `excludes` says are left out.
+        """
         for source in self._sources:
             while source.answers:
-                self._insert(evaluator, source.answers.popleft(), skew)
+                self._insert(evaluator, source.answers.popleft(), skew, excludes)
             for feed in source.feeds:
                 self._judge(feed.objective.name, source, wall)
                 newest = self._taken[feed.objective.name].get("newest")
@@ -170,8 +176,8 @@ class Sources:
                     evaluator.known(feed.objective.name, newest + skew)
         evaluator.no_data = frozenset(self.reasons)
 
-    def _insert(self, evaluator: Evaluator, answer: Answer, skew: float) -> None:
-        events = answer.events
+    def _insert(self, evaluator: Evaluator, answer: Answer, skew: float, excludes: Excludes) -> None:
+        events = without(answer.events, lambda at: excludes(answer.slo, at))
         evaluator.insert(answer.slo, [at + skew for at in events.times], events.good, events.total)
         self._taken[answer.slo] = {"low": answer.low, "high": answer.high, "newest": answer.newest}
 

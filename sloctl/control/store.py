@@ -9,12 +9,13 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import structlog
 
+from sloctl.control.maintenance import ByHand
 from sloctl.control.received import ReceivedAlert
 
 log = structlog.get_logger("sloctl.store")
@@ -34,6 +35,12 @@ CREATE TABLE IF NOT EXISTS overrides (
 CREATE TABLE IF NOT EXISTS received_alerts (
     fingerprint TEXT PRIMARY KEY, labels TEXT NOT NULL, firing INTEGER NOT NULL, starts REAL NOT NULL,
     ends REAL NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS maintenance (
+    id INTEGER PRIMARY KEY, begin REAL NOT NULL, slos TEXT NOT NULL, end REAL NOT NULL, reason TEXT NOT NULL,
+    who TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS events (
+    id INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, action TEXT NOT NULL,
+    detail TEXT NOT NULL);
 PRAGMA user_version = 3;
 """
 # Before version 3 the slots of an SLO lay together, so a second of many SLOs was written to as many pages.
@@ -48,6 +55,7 @@ DROP TABLE history_by_slo;
 COMMIT;
 """
 _COLUMNS = ("id", "at", "policy", "model", "rule", "action", "before", "after", "reason", "facts", "dry_run", "context")
+_MOST_EVENTS = 10_000
 _JSON = ("facts", "context")
 
 HistoryRow = tuple[str, int, int, int, int]
@@ -194,6 +202,34 @@ class Store:
         for record in found:
             record["value"] = json.loads(record["value"])
         return found
+
+    def begin_maintenance(self, begin: float, slos: Sequence[str], end: float, reason: str, who: str) -> int:
+        """Keeps maintenance by hand, in Unix seconds, and returns its number."""
+        values = (begin, json.dumps(list(slos)), end, reason, who)
+        query = "INSERT INTO maintenance (begin, slos, end, reason, who) VALUES (?, ?, ?, ?, ?)"
+        return int(self._db.execute(query, values).lastrowid or 0)
+
+    def end_maintenance(self, number: int, now: float) -> bool:
+        """Ends it now; False if there is none of that number, or it has ended."""
+        query = "UPDATE maintenance SET end = ? WHERE id = ? AND end > ?"
+        return self._db.execute(query, (now, number, now)).rowcount > 0
+
+    def maintenance(self, since: float) -> list[ByHand]:
+        """Maintenance by hand that had not ended at `since`."""
+        rows = self._db.execute("SELECT id, slos, begin, end, reason FROM maintenance WHERE end > ?", (since,))
+        return [ByHand(number, tuple(json.loads(slos)), begin, end, why) for number, slos, begin, end, why in rows]
+
+    def add_event(self, at: float, kind: str, subject: str, action: str, detail: str) -> None:
+        """Adds a line to the trail of what happened; the oldest beyond 10,000 go."""
+        query = "INSERT INTO events (at, kind, subject, action, detail) VALUES (?, ?, ?, ?, ?)"
+        number = self._db.execute(query, (at, kind, subject, action, detail)).lastrowid or 0
+        self._db.execute("DELETE FROM events WHERE id <= ?", (number - _MOST_EVENTS,))
+
+    def events(self, kind: str, limit: int) -> list[dict[str, Any]]:
+        """The latest lines of the trail of a kind, newest first."""
+        names = ("at", "subject", "action", "detail")
+        query = f"SELECT {', '.join(names)} FROM events WHERE kind = ? ORDER BY id DESC LIMIT ?"  # noqa: S608
+        return [dict(zip(names, row, strict=True)) for row in self._db.execute(query, (kind, limit))]
 
     def save_received(self, alerts: Iterable[ReceivedAlert], now: float) -> None:
         """Keeps alerts in place of what was known of them, and forgets those that have expired at `now`."""

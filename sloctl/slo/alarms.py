@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from sloctl.slo.objective import Objective
+from sloctl.slo.objective import Objective, Tier
 from sloctl.slo.windows import SHORTEST, Alarm, AlertWindow, for_period
 
 
@@ -18,7 +18,9 @@ def _all(objective: Objective, table: Sequence[AlertWindow]) -> tuple[Alarm, ...
     if objective.alarms is not None:
         return objective.alarms
     step = objective.slices.seconds if objective.slices else SHORTEST
-    kept = [pair for pair in table if objective.tiers.get(pair.severity, True)]
+    tiers = objective.tiers
+    kept = [pair for pair in table if (tier := tiers.get(pair.severity, Tier())) is not None and not tier.windows]
+    kept += [pair for tier in tiers.values() if tier is not None for pair in tier.windows]
     return tuple(pair.alarm() for pair in for_period(kept, objective.period_seconds, step))
 
 

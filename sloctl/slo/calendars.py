@@ -72,18 +72,20 @@ class Calendar:
     def _bound(self, index: int) -> float:
         steps = index * self.count
         if self.unit in ("m", "h"):
-            return self._moment(self.start) + index * self.nominal
+            return moment_of(self.start, self.zone) + index * self.nominal
         if self.unit in _MONTHS:
-            return self._moment(_months_later(self.start, steps * _MONTHS[self.unit]))
-        return self._moment(self.start + steps * _SPANS[self.unit])
+            return moment_of(_months_later(self.start, steps * _MONTHS[self.unit]), self.zone)
+        return moment_of(self.start + steps * _SPANS[self.unit], self.zone)
 
-    def _moment(self, civil: datetime) -> float:
-        zone = ZoneInfo(self.zone)
-        moment = civil.replace(tzinfo=zone).timestamp()
-        if datetime.fromtimestamp(moment, zone).replace(tzinfo=None) == civil:
-            return moment
-        # Left out: with the offset after the gap it lies before the change, and the gap's length apart.
-        return _change(moment, civil.replace(tzinfo=zone, fold=1).timestamp(), zone)
+
+def moment_of(civil: datetime, zone: str) -> float:
+    """Unix time of a civil time. One that the clocks leave out is the moment of the change; of two, it is the first."""
+    place = ZoneInfo(zone)
+    moment = civil.replace(tzinfo=place).timestamp()
+    if datetime.fromtimestamp(moment, place).replace(tzinfo=None) == civil:
+        return moment
+    # Left out: with the offset after the gap it lies before the change, and the gap's length apart.
+    return _change(moment, civil.replace(tzinfo=place, fold=1).timestamp(), place)
 
 
 def _change(late: float, early: float, zone: ZoneInfo) -> float:

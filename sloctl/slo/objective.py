@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Literal
 
 from sloctl.slo.calendars import Calendar
-from sloctl.slo.windows import Alarm
+from sloctl.slo.exclusions import Exclusion
+from sloctl.slo.windows import Alarm, AlertWindow
 from sloctl.telemetry.catalogue import Kind, find
 
 Op = Literal["lte", "lt", "gte", "gt"]
@@ -120,11 +121,25 @@ class Slices:
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """What alerts of one severity are called and carry; empty fields are for the defaults. Templates of Prometheus."""
+    """What alerts of one severity are called and carry; empty fields are for the defaults. Templates of Prometheus.
+
+    `windows` are in place of those of the table.
+    """
 
     name: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    windows: tuple[AlertWindow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetStep:
+    """What is to be known once less than `below` of the error budget is left: an alert with this message."""
+
+    name: str
+    below: float
+    message: str
+    severity: str = "ticket"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +148,8 @@ class Objective:
 
     The period rolls over `period_seconds`, or is that of a `calendar` (then `period_seconds` is its nominal length).
     With `alarms` an SLO has these alerts in place of the table's. `tiers` say by severity what alerts carry; of one
-    that is None there are none. With fewer than `minimum_events` in a long window none fires. `origin` is the format
+    that is None there are none. With fewer than `minimum_events` in a long window none fires. What happens within its
+    `exclusions` is no event. `budget_steps` tell of what is left of the budget. `origin` is the format
     that the SLO was written in.
     """
 
@@ -150,6 +166,8 @@ class Objective:
     alarms: tuple[Alarm, ...] | None = None
     tiers: Mapping[str, Tier | None] = field(default_factory=dict)
     minimum_events: int = 0
+    exclusions: tuple[Exclusion, ...] = ()
+    budget_steps: tuple[BudgetStep, ...] = ()
     origin: str = "openslo/v1"
 
     @property

@@ -119,7 +119,7 @@ class AlertPolicySpec(Model):
     description: Description = ""
     alert_when_breaching: Annotated[bool, AfterValidator(_on)] = True
     alert_when_resolved: Annotated[bool, _off("an Alertmanager's send_resolved tells of ends")] = False
-    alert_when_no_data: Annotated[bool, _off("without events no budget burns")] = False
+    alert_when_no_data: bool = False  # SLOs with alerts have one of their own for that
     conditions: Annotated[list[ConditionItem], Field(min_length=1, max_length=1)]
     notification_targets: list[TargetItem] = Field(default_factory=list)
 

@@ -9,7 +9,8 @@ not, without NaN where there was no traffic, and 8,640 points instead of all sam
     sloctl:slo_error:ratio, sloctl:slo_burn_rate:ratio         by `sloctl_window`
     sloctl:slo_objective:ratio, sloctl:slo_error_budget_remaining:ratio
 
-Of an SLO over time slices each slice is an event, recorded at its end in sloctl:slo_good:slices and
+Of an SLO with exclusions all is recorded minute by minute, and a minute in which sloctl_slo_excluded was 1 holds no
+events. Of an SLO over time slices each slice is an event, recorded at its end in sloctl:slo_good:slices and
 sloctl:slo_events:slices. The budget of a calendar period is the daemon's alone: a range in PromQL cannot begin at
 a civil time.
 
@@ -28,12 +29,12 @@ import yaml
 
 from sloctl.config.base import format_duration
 from sloctl.slo.alarms import alarms_of, grouped, lengths_of
-from sloctl.slo.objective import Objective, Slices, Tier
+from sloctl.slo.objective import BudgetStep, Objective, Slices, Tier
 from sloctl.slo.promql import events, is_sampled, quote
 from sloctl.slo.slices import SLACK
 from sloctl.slo.windows import RAW_UP_TO, RECORDED, Alarm, AlertWindow
 
-ALERT, NO_DATA = "SloctlErrorBudgetBurn", "SloctlSloNoData"
+ALERT, NO_DATA, BUDGET_LOW = "SloctlErrorBudgetBurn", "SloctlSloNoData", "SloctlErrorBudgetLow"
 RUNBOOKS = "docs/runbooks"  # where the pages of alerts are, if nobody says otherwise
 _STEP, _SAMPLED_STEP = RECORDED, 60.0  # of recorded increases, and of recorded samples of gauges
 _RAW_UP_TO, _SAMPLED_UP_TO = RAW_UP_TO, 300.0  # longest range read from the series itself; a sample a second is dear
@@ -80,16 +81,28 @@ def dumped(groups: Rule) -> str:
 
 
 def _step(objective: Objective) -> float:
-    return _SAMPLED_STEP if is_sampled(objective.indicator) else _STEP
+    return _SAMPLED_STEP if objective.exclusions or is_sampled(objective.indicator) else _STEP
 
 
 def _raw_up_to(objective: Objective) -> float:
+    if objective.exclusions:
+        return _SAMPLED_STEP - 1  # what is left out is left out minute by minute
     return _SAMPLED_UP_TO if is_sampled(objective.indicator) else _RAW_UP_TO
+
+
+def _read(objective: Objective, window: float) -> tuple[str, str]:
+    """Good and valid events from the series themselves; none while the daemon says that they are left out."""
+    good, total = events(objective.indicator, window)
+    if not objective.exclusions:
+        return good, total
+    said = f"sloctl_slo_excluded{{slo={quote(objective.name)}}}[{format_duration(window)}]"
+    counts = f"* on () ((max(max_over_time({said})) == bool 0) or vector(1))"
+    return f"({good}) {counts}", f"({total}) {counts}"
 
 
 def _increases(objective: Objective) -> Rule:
     step = _step(objective)
-    good, total = events(objective.indicator, step)
+    good, total = _read(objective, step)
     span = format_duration(step)
     return {
         "name": f"sloctl-slo-increases-{objective.name}",
@@ -128,6 +141,8 @@ def _ratios(objective: Objective, alarms: Sequence[Alarm], runbooks: str) -> Rul
         remaining = f"1 - max without (sloctl_window) ({spent})"
         rules.append(_record("slo_error_budget_remaining:ratio", remaining, objective))
     rules += [_alert(objective, same, runbooks) for same in grouped(objective, alarms)]
+    if objective.calendar is None:
+        rules += [_budget_low(objective, step, runbooks) for step in objective.budget_steps]
     if alarms:
         rules.append(_no_data(objective, lengths[0], runbooks))
     interval = min(_SLOWEST, max(1.0, lengths[0] // 2)) if lengths else _SLOWEST
@@ -147,7 +162,7 @@ def _counts(objective: Objective, window: float) -> tuple[str, str]:
 
 def _events(objective: Objective, window: float) -> tuple[str, str]:
     if window <= _raw_up_to(objective):
-        return events(objective.indicator, window)
+        return _read(objective, window)
     return _summed(objective, f"increase{format_duration(_step(objective))}", window)
 
 
@@ -204,6 +219,32 @@ def _budget_left(objective: Objective, present: float) -> dict[str, str]:
 
 def _first(expression: str, shown: str) -> str:
     return f"{{{{ with query `{expression}` }}}}{{{{ . | first | value | {shown} }}}}{{{{ end }}}}"
+
+
+def _budget_low(objective: Objective, step: BudgetStep, runbooks: str) -> Rule:
+    left = f"sloctl:slo_error_budget_remaining:ratio{{sloctl_slo={quote(objective.name)}}}"
+    return {
+        "alert": BUDGET_LOW,
+        "expr": f"{left} < {step.below:.12g}",
+        "for": "1m",
+        "labels": step_labels(objective, step),
+        "annotations": step_annotations(objective, step, runbooks)
+        | {"budget_remaining": "{{ $value | humanizePercentage }}"},
+    }
+
+
+def step_labels(objective: Objective, step: BudgetStep) -> dict[str, str]:
+    """The labels of a budget step's alert but its name."""
+    return slo_labels(objective) | {"severity": step.severity, "sloctl_tier": step.severity, "sloctl_step": step.name}
+
+
+def step_annotations(objective: Objective, step: BudgetStep, runbooks: str) -> dict[str, str]:
+    """Its annotations but what is left, as plain text."""
+    return {
+        "summary": f"SLO {objective.name} has less than {step.below:.4g} of its error budget left",
+        "description": step.message.replace("{{", '{{ "{{" }}'),
+        "runbook_url": f"{runbooks}/{BUDGET_LOW}.md",
+    }
 
 
 def _no_data(objective: Objective, shortest: float, runbooks: str) -> Rule:

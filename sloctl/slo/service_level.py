@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from sloctl.config.base import Duration, Model
+from sloctl.config.base import Duration, Model, format_duration
 from sloctl.slo.alarms import unfirable
-from sloctl.slo.objective import Objective, Tier, thresholds
+from sloctl.slo.maintenance import ExclusionSpec
+from sloctl.slo.objective import BudgetStep, Objective, Tier, thresholds
 from sloctl.slo.openslo_alerting import DocumentMetadata, Name
 from sloctl.slo.vocabulary import indicator, metric_of
 from sloctl.slo.windows import AlertWindow
@@ -44,13 +45,6 @@ _SHARE_FORM = WithJsonSchema(
 )
 
 
-def _later(why: str) -> BeforeValidator:
-    def refuse(_: Any) -> Any:
-        raise ValueError(f"not supported: {why}")
-
-    return BeforeValidator(refuse)
-
-
 Expression = Annotated[str, AfterValidator(_expression)]
 Labels = dict[str, str | Annotated[list[str], Field(min_length=1)]]
 Period = Annotated[Duration, Field(ge=3600, le=366 * 86400)]
@@ -71,17 +65,36 @@ class BadTime(Model):
         return self
 
 
+class Pair(Model):
+    """A pair of windows: `share` of the budget is gone once `long` has burned at its factor."""
+
+    share: Annotated[float, BeforeValidator(_share), Field(gt=0, le=1), _SHARE_FORM]
+    long: Annotated[Duration, Field(ge=1)]
+    short: Annotated[Duration, Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Pair":
+        if self.short > self.long:
+            raise ValueError("the short window must not be longer than the long one")
+        return self
+
+
 class Alert(Model):
-    """What the alerts of one severity are called and carry, or that there are none."""
+    """What the alerts of one severity are called and carry, over which windows, or that there are none."""
 
     disable: bool = False
     name: str = ""
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
+    windows: Annotated[list[Pair], Field(max_length=5)] = Field(default_factory=list)
 
-    def tier(self) -> Tier | None:
-        """As objectives have it."""
-        return None if self.disable else Tier(self.name, self.labels, self.annotations)
+    def tier(self, severity: Literal["page", "ticket"], period: float) -> Tier | None:
+        """As objectives have it; `period` is the SLO's, in seconds."""
+        pairs = tuple(
+            AlertWindow(f"{severity}-{number}", severity, pair.share, pair.long, pair.short, period)
+            for number, pair in enumerate(self.windows, 1)
+        )
+        return None if self.disable else Tier(self.name, self.labels, self.annotations, pairs)
 
 
 # One objective for each value of one label.
@@ -120,6 +133,26 @@ class ObjectiveSpec(Model):
         return self.bad_time.when if self.bad_time else self.sli or ""
 
 
+def _left(value: Any) -> Any:
+    return float(Decimal(value[:-1]) / 100) if isinstance(value, str) and value.endswith("%") else value
+
+
+_LEFT_FORM = WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?%$"}]})
+
+
+class BudgetPolicy(Model):
+    """A step: once less than `below` of an error budget is left, an alert says `message`, and `action` is taken.
+
+    The action is one of a policy's rules; it ends when a twentieth of the budget more is left again.
+    """
+
+    name: Name
+    below: Annotated[float, BeforeValidator(_left), Field(ge=-10, le=1), _LEFT_FORM]
+    message: Annotated[str, Field(min_length=1, max_length=500)]
+    severity: Literal["page", "ticket"] = "ticket"
+    action: dict[str, Any] | None = None
+
+
 class ServiceLevelSpec(Model):
     """The body. `model` is the label of that name of every indicator that has one."""
 
@@ -127,8 +160,17 @@ class ServiceLevelSpec(Model):
     model: str | None = None
     period: Period = 30 * 86400.0
     objectives: Annotated[list[ObjectiveSpec], Field(min_length=1, max_length=100)]
-    exclusions: Annotated[None, _later("maintenance is not left out of SLOs")] = None
-    budget_policies: Annotated[None, _later("policies act on budget_remaining()")] = None
+    exclusions: Annotated[list[ExclusionSpec], Field(max_length=100)] = Field(default_factory=list)
+    budget_policies: Annotated[list[BudgetPolicy], Field(max_length=10)] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _steps(self) -> "ServiceLevelSpec":
+        names = [step.name for step in self.budget_policies]
+        if len(set(names)) != len(names):
+            raise ValueError("a budget policy is named twice")
+        if self.model is None and any(step.action for step in self.budget_policies):
+            raise ValueError("a budget policy with an action needs the model that it is about; expected model: …")
+        return self
 
 
 class ServiceLevel(Model):
@@ -164,7 +206,17 @@ def check(document: ServiceLevel, windows: Sequence[AlertWindow], *, whole: bool
             found.append((at, f"{beyond[0]:g} s is outside the histogram; expected 10us to 100s"))
         elif message := unfirable(objective, windows):
             found.append((at, message))
+        found += [((*at, "alerts", severity), message) for severity, message in _window_problems(objective)]
     return found
+
+
+def _window_problems(objective: Objective) -> Iterator[tuple[str, str]]:
+    for severity, tier in objective.tiers.items():
+        for pair in tier.windows if tier else ():
+            if pair.long > objective.period_seconds:
+                yield severity, f"a window of {format_duration(pair.long)} is longer than the period"
+            elif round(pair.share * objective.period_seconds / pair.long, 9) < 1:
+                yield severity, f"a share of {pair.share:.2%} over {format_duration(pair.long)} is within the budget"
 
 
 def _label_problems(document: ServiceLevel) -> Iterator[tuple[Loc, str]]:
@@ -203,16 +255,19 @@ def _objective(
 ) -> Objective:
     spec, bad = document.spec, written.bad_time
     own = {k: v if isinstance(v, str) else ",".join(v) for k, v in document.metadata.labels.items()}
+    period = bad.per if bad else written.period or spec.period
     return Objective(
         name=name,
         service=spec.service or document.metadata.name,
         display_name=written.name,
         indicator=indicator(written.expression, labels, bad=bad is not None),
         target=1 - bad.max / bad.per if bad else written.target or 0.0,
-        period_seconds=bad.per if bad else written.period or spec.period,
+        period_seconds=period,
         labels=own,
         annotations={"description": written.description} if written.description else {},
-        tiers={severity: alert.tier() for severity, alert in written.alerts.items()},
+        tiers={severity: alert.tier(severity, period) for severity, alert in written.alerts.items()},
         minimum_events=written.minimum_events,
+        budget_steps=tuple(BudgetStep(s.name, s.below, s.message, s.severity) for s in spec.budget_policies),
+        exclusions=tuple(each.exclusion(f"planned in {document.metadata.name}") for each in spec.exclusions),
         origin=document.api_version,
     )

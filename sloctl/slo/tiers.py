@@ -10,9 +10,22 @@ from sloctl.slo.alarms import alarms_of, grouped, lengths_of
 from sloctl.slo.alerting import Active
 from sloctl.slo.evaluate import Evaluator, Exceeded
 from sloctl.slo.objective import Objective, Tier
-from sloctl.slo.prometheus import ALERT, NO_DATA, alert_labels, description, label_name, slo_labels
+from sloctl.slo.prometheus import (
+    ALERT,
+    BUDGET_LOW,
+    NO_DATA,
+    alert_labels,
+    description,
+    label_name,
+    slo_labels,
+    step_annotations,
+    step_labels,
+)
 from sloctl.slo.templates import humanize_duration, humanize_percentage, rendered
 from sloctl.slo.windows import Alarm, AlertWindow
+
+
+_BUDGET_HOLD = 60.0  # seconds; as in the rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +46,7 @@ class TierAlerts:
         self._windows = windows
         self._runbooks = runbooks
         self._fixed: dict[tuple[int, str], _Fixed] = {}
+        self._stepped = [objective for objective in objectives if objective.budget_steps]
 
     def names(self) -> Iterator[tuple[str, str]]:
         """(alertname, severity) of every alert that there can be."""
@@ -41,6 +55,8 @@ class TierAlerts:
                 labels = _named(objective, alarms[0])
                 yield labels["alertname"], labels["severity"]
             yield NO_DATA, "ticket"
+            for step in objective.budget_steps:
+                yield BUDGET_LOW, step.severity
 
     def tiers(self) -> list[tuple[str, str]]:
         """Every SLO with each severity of its alerts."""
@@ -55,6 +71,9 @@ class TierAlerts:
         for objective in self._objectives if no_data else ():
             if objective.name in no_data:
                 yield self._silent(objective)
+        for objective in self._stepped:
+            if objective.name not in no_data:
+                yield from self._spent(evaluator, objective)
 
     def _burning(self, evaluator: Evaluator, exceeded: Exceeded) -> Active:
         first, name = exceeded.alarms[0], self._objectives[exceeded.column].name
@@ -81,6 +100,14 @@ class TierAlerts:
         }
         after = {"runbook_url": f"{self._runbooks}/{ALERT}.md"}
         return _Fixed(_named(objective, first), before, after, tier.annotations)
+
+    def _spent(self, evaluator: Evaluator, objective: Objective) -> Iterator[Active]:
+        left = evaluator.budget_remaining(objective.name)
+        for step in objective.budget_steps:
+            if left < step.below:
+                labels = step_labels(objective, step) | {"alertname": BUDGET_LOW}
+                said = step_annotations(objective, step, self._runbooks) | {"description": step.message}
+                yield Active(labels, said | {"budget_remaining": humanize_percentage(left)}, left, _BUDGET_HOLD)
 
     def _silent(self, objective: Objective) -> Active:
         annotations = {

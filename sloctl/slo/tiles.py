@@ -7,7 +7,7 @@ of tiles are what `sloctl rules` makes of the same series (see `sloctl.slo.promq
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sloctl.slo.objective import Objective, Slices
@@ -118,3 +118,9 @@ def until(events: Events, end: int) -> Events:
     """The events up to a time."""
     count = bisect_right(events.times, end)
     return Events(events.times[:count], events.good[:count], events.total[:count])
+
+
+def without(events: Events, leave_out: Callable[[float], bool]) -> Events:
+    """The events but for those at times that are left out."""
+    kept = [(at, *pair) for at, *pair in zip(events.times, events.good, events.total, strict=True) if not leave_out(at)]
+    return Events(*zip(*kept, strict=True)) if kept else Events()

@@ -41,6 +41,7 @@ NAMES: Mapping[str, Compared | Counted] = {
     "queue_length": Compared(c.QUEUE_LENGTH),
     "throughput": Compared(c.THROUGHPUT_RATIO),
     "device_memory_ratio": Compared(c.DEVICE_MEMORY_RATIO),
+    "layer_time": Compared(c.LAYER_LAST),
     "layer_drift": Compared(c.LAYER_DRIFT),
     "health": Compared(c.HEALTH_LEVEL),
     "ready": Compared(c.READY),

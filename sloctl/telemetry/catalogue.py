@@ -417,6 +417,15 @@ SLO_NO_DATA = _m(
     "1 while the events of an SLO cannot be counted, since its Prometheus gives none.",
     _C,
 )
+SLO_EXCLUDED = _m("sloctl_slo_excluded", Kind.GAUGE, "1", ("slo",), "1 while maintenance is left out of an SLO.", _C)
+SLO_EXCLUDED_EVENTS = _m(
+    "sloctl_slo_excluded_events_total",
+    Kind.COUNTER,
+    "1",
+    ("slo",),
+    "Events that maintenance left out of an SLO.",
+    _C,
+)
 SOURCE_UP = _m("sloctl_source_up", Kind.GAUGE, "1", ("source",), "1 while a Prometheus answers the daemon.", _C)
 SOURCE_FAILURES = _m(
     "sloctl_source_failures_total", Kind.COUNTER, "1", ("source",), "Rounds that a Prometheus did not answer.", _C
@@ -539,6 +548,14 @@ HEALTH_LAST_SUCCESS = _m(
     _C,
 )
 
+LAYER_LAST = _m(
+    "sloctl_layer_last_seconds",
+    Kind.GAUGE,
+    "seconds",
+    ("model", "variant", "layer"),
+    "Mean time of a layer of a full batch in the last profile.",
+    _C,
+)
 LAYER_DRIFT = _m(
     "sloctl_layer_drift_ratio",
     Kind.GAUGE,
@@ -572,6 +589,8 @@ CONTROL_METRICS: tuple[Metric, ...] = (
     SLO_BURN_RATE,
     SLO_BUDGET_REMAINING,
     SLO_NO_DATA,
+    SLO_EXCLUDED,
+    SLO_EXCLUDED_EVENTS,
     SOURCE_UP,
     SOURCE_FAILURES,
     SOURCE_DURATION,
@@ -591,6 +610,7 @@ CONTROL_METRICS: tuple[Metric, ...] = (
     CONFIG_LAST_RELOAD_OK,
     TICK_DURATION,
     HEALTH_LAST_SUCCESS,
+    LAYER_LAST,
     LAYER_DRIFT,
 )
 

@@ -16,7 +16,7 @@ from sloctl.config.resources import resource
 from sloctl.control.builtin import RULES, AlertRule, to_yaml
 from sloctl.control.watching import Watch
 from sloctl.slo.alerting import AlertStates, Instance, State
-from sloctl.slo.prometheus import ALERT, NO_DATA
+from sloctl.slo.prometheus import ALERT, BUDGET_LOW, NO_DATA
 from sloctl.telemetry import catalogue as c
 from sloctl.telemetry.catalogue import Kind, Metric
 from sloctl.telemetry.families import Family
@@ -334,7 +334,7 @@ def alerts_of_files() -> set[str]:
 
 
 def test_every_alert_has_its_page_and_every_page_its_alert() -> None:
-    assert {path.stem for path in PAGES.glob("Sloctl*.md")} == alerts_of_files() | {ALERT, NO_DATA}
+    assert {path.stem for path in PAGES.glob("Sloctl*.md")} == alerts_of_files() | {ALERT, BUDGET_LOW, NO_DATA}
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in PAGES.glob("Sloctl*.md")))

@@ -107,6 +107,7 @@ STILL = {
     *("Reserved memory", "Context switches", "Layers in (other)"),
     # Who would record its silence is the source itself.
     *("Sources", "Rounds without an answer"),
+    *("Maintenance", "Events left out"),
 }
 # It needs a CUDA device; and this GPU tells everything.
 NOT_HERE = {"Unaccounted device memory", "What GPUs do not tell"}

@@ -13,6 +13,7 @@ import yaml
 
 from sloctl.config.base import format_duration
 from sloctl.slo.evaluate import Evaluator
+from sloctl.slo.exclusions import Once
 from sloctl.slo.objective import (
     Objective,
     QueryRatio,
@@ -411,6 +412,27 @@ def test_a_page_stays_one_alert_while_one_pair_of_windows_takes_over_from_anothe
         to_yaml([objective()], workbook),
         input_series=[requests("ok", "0+100x60 6000+0x200"), requests("error", "0+0x60 0+100x200")],
         is_true=[(minute, f"{count} == bool 1") for minute in (75, 120, 200)],  # both pairs of a page burn by now
+    )
+
+
+@pytest.mark.integration
+@needs_promtool
+def test_what_is_left_out_is_left_out_minute_by_minute_and_is_data(
+    tmp_path: Path, workbook: tuple[AlertWindow, ...]
+) -> None:
+    left_out = objective(exclusions=(Once(0, 60),))  # the daemon's metric says when
+    silent = 'absent(ALERTS{alertname="SloctlSloNoData", alertstate="firing"})'
+    unit_test(
+        tmp_path,
+        to_yaml([left_out], workbook),
+        step="1m",
+        input_series=[
+            requests("ok", "0+90x60 5400+0x30 5400+90x60"),
+            requests("error", "0+10x60 600+100x30 3600+10x60"),
+            {"series": 'sloctl_slo_excluded{slo="avail"}', "values": "0x60 1x30 0x60"},
+        ],
+        # Half an hour of nothing but errors meanwhile; the minutes of its two ends are left out, too.
+        is_true=[(90, near(error_ratio("5m"), 0)), (149, near(error_ratio("1d"), 0.1)), (80, silent)],
     )
 
 

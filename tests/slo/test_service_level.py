@@ -12,6 +12,7 @@ import yaml
 from sloctl.config.documents import Bundle, load_bundle
 from sloctl.config.problems import Code
 from sloctl.config.project import examine
+from sloctl.slo.alarms import alarms_of
 from sloctl.slo.evaluate import Evaluator
 from sloctl.slo.objective import Objective, Ratio, Selector, Threshold
 from sloctl.slo.windows import AlertWindow
@@ -100,7 +101,6 @@ def test_with_too_few_events_no_alert_fires(
     ("objective", "message"),
     [
         pytest.param({"sli": "engine_tim < 5ms", "target": 0.9}, "no indicator 'engine_tim'", id="an unknown name"),
-        pytest.param({"sli": "layer_time < 5ms", "target": 0.9}, "no indicator 'layer_time'", id="a mean of layers"),
         pytest.param({"sli": "engine_time < 5", "target": 0.9}, "a duration such as 50ms", id="no unit"),
         pytest.param({"sli": "throughput > 5ms", "target": 0.9}, "a share such as 70%", id="a unit too many"),
         pytest.param({"sli": "engine_time", "target": 0.9}, "without a threshold", id="no threshold"),
@@ -131,13 +131,88 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path, objective: dict[str, Any
     assert all(p.field.startswith("spec.objectives[0]") for p in problems)
 
 
-@pytest.mark.parametrize("field", ["exclusions", "budgetPolicies"])
-def test_what_is_not_there_is_refused_by_its_name(tmp_path: Path, field: str) -> None:
+ONCE = {"from": "2026-12-24T20:00:00Z", "to": "2026-12-25T02:00:00Z"}
+POLICY = """\
+apiVersion: sloctl/v1
+kind: Policy
+metadata: {name: digits}
+spec: {model: digits, ladder: [fp32, int8], rules: []}
+"""
+
+
+def test_planned_times_are_left_out_of_every_objective(tmp_path: Path) -> None:
     document = sample()
-    document["spec"][field] = []
+    document["spec"]["exclusions"] = [ONCE]
+    objectives = load(tmp_path, document).objectives
+    assert {len(objective.exclusions) for objective in objectives} == {1}
+    assert objectives[0].exclusions[0].reason == "planned in digits"
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ({"action": {"precision": "downn"}}, "unknown variant 'downn'; did you mean \"down\""),
+        ({"action": {"precision": "down", "breaker": "trip"}}, "an action is exactly one of"),
+        ({"action": {"shed": {"admit": {"lowest": 0.5}}}}, ""),
+        ({"below": "110%"}, "at most 1"),
+        ({"message": ""}, "message is empty"),
+    ],
+)
+def test_a_budget_policy_that_makes_no_sense_is_refused(tmp_path: Path, step: dict[str, Any], message: str) -> None:
+    document = sample()
+    document["spec"]["budgetPolicies"] = [{"name": "x", "below": "20%", "message": "careful", **step}]
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    (tmp_path / "slo.yaml").write_text(yaml.safe_dump(document))
+    problems = load_bundle([tmp_path / "slo.yaml", tmp_path / "policy.yaml"]).problems
+    if not message:  # only a daemon knows the classes
+        assert problems == ()
+        return
+    (problem,) = problems
+    assert message in f"{problem.message} {problem.expected}"
+    assert problem.field.startswith("spec.budgetPolicies[0]")
+
+
+def test_an_action_without_a_policy_of_its_model_is_refused(tmp_path: Path) -> None:
+    document = sample()
+    document["spec"]["budgetPolicies"][0]["action"] = {"precision": "down"}
     (problem,) = load(tmp_path, document).problems
-    assert (problem.field, problem.code) == (f"spec.{field}", Code.INVALID_VALUE)
-    assert "not supported" in problem.message
+    assert "no policy is about model 'digits'" in problem.message
+
+
+def test_an_action_is_a_rule_of_its_models_policy_for_each_objective(tmp_path: Path) -> None:
+    document = sample()
+    document["spec"]["budgetPolicies"] = [
+        {"name": "spent", "below": 0, "message": "give up precision", "action": {"precision": "down"}}
+    ]
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    (tmp_path / "slo.yaml").write_text(yaml.safe_dump(document))
+    bundle = load_bundle([tmp_path / "slo.yaml", tmp_path / "policy.yaml"])
+    assert bundle.problems == ()
+    rules = bundle.policies[0].spec.rules
+    assert len(rules) == len(bundle.objectives)
+    assert (rules[0].when, rules[0].until) == (
+        'budget_remaining("digits-quick-engine") < 0',
+        'budget_remaining("digits-quick-engine") > 0.05',
+    )
+
+
+def test_a_tier_may_have_windows_of_its_own(tmp_path: Path, workbook: tuple[AlertWindow, ...]) -> None:
+    (busy,) = [each for each in load(tmp_path, sample()).objectives if each.name == "digits-busy"]
+    (alarm,) = alarms_of(busy, workbook)
+    assert (alarm.severity, alarm.long, alarm.short, alarm.factor) == ("ticket", 6 * 3600, 3600, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        ({"share": "50%", "long": "2d", "short": "1h"}, "longer than the period"),
+        ({"share": "1%", "long": "12h", "short": "1h"}, "within the budget"),
+        ({"share": "50%", "long": "1h", "short": "2h"}, "must not be longer"),
+    ],
+)
+def test_windows_that_cannot_alert_are_refused(tmp_path: Path, pair: dict[str, Any], message: str) -> None:
+    problems = one(tmp_path, sli="success", target="99%", period="1d", alerts={"page": {"windows": [pair]}}).problems
+    assert any(message in problem.message for problem in problems), problems
 
 
 def _model(document: Any) -> None:

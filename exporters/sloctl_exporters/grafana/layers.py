@@ -121,6 +121,14 @@ def _changed() -> list[Panel]:
             empty=_NO_BASELINE,
         ),
         lines(
+            "Layers of the last profile",
+            "Mean time of a layer in the last profile, the ten slowest at each moment; `layer_time` of SLOs reads it.",
+            "s",
+            Target(f"topk(10, {_q.gauge(c.LAYER_LAST, 'model, variant, layer', 'max')})", f"{_NAME} {{{{layer}}}}"),
+            width=16,
+            empty=_NO_PROFILES,
+        ),
+        lines(
             "Profiles",
             "Layer profiles sampled a second.",
             "cps",

@@ -122,6 +122,20 @@ def _indicator() -> list[Panel]:
             [(0, "counted", GREEN), (1, "no data", RED)],
             empty=_NO_SLO,
         ),
+        timeline(
+            "Maintenance",
+            "When what happened was left out, planned in files or by hand (`sloctl maintenance`).",
+            Target(_q.gauge(c.SLO_EXCLUDED, "instance", "max"), "{{instance}}"),
+            [(0, "counted", GREEN), (1, "left out", GREY)],
+            empty=_NO_SLO,
+        ),
+        lines(
+            "Events left out",
+            "Events during maintenance, which count neither as good nor as bad.",
+            "cps",
+            Target(_q.rate(c.SLO_EXCLUDED_EVENTS, "instance"), "{{instance}}"),
+            empty=_NO_SLO,
+        ),
     ]
 
 
