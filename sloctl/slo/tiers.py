@@ -24,7 +24,6 @@ from sloctl.slo.prometheus import (
 from sloctl.slo.templates import humanize_duration, humanize_percentage, rendered
 from sloctl.slo.windows import Alarm, AlertWindow
 
-
 _BUDGET_HOLD = 60.0  # seconds; as in the rules
 
 

@@ -103,14 +103,6 @@ def test_the_sample_is_put_together_from_all_its_documents(tmp_path: Path) -> No
             id="what an Alertmanager does",
         ),
         pytest.param(
-            "alertWhenBreaching: true",
-            "alertWhenNoData: true",
-            "",
-            Code.INVALID_VALUE,
-            "no budget burns",
-            id="an alert on silence",
-        ),
-        pytest.param(
             "threshold: 10",
             "threshold: 201",
             "target: 0.995",

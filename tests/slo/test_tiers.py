@@ -8,7 +8,7 @@ import pytest
 
 from sloctl.slo.alerting import Active, AlertStates
 from sloctl.slo.evaluate import Evaluator
-from sloctl.slo.objective import Objective, Ratio, Selector, Tier
+from sloctl.slo.objective import BudgetStep, Objective, Ratio, Selector, Tier
 from sloctl.slo.tiers import TierAlerts
 from sloctl.slo.windows import Alarm, AlertWindow
 
@@ -107,3 +107,15 @@ def test_exceeding_is_what_the_pairs_say(workbook: tuple[AlertWindow, ...]) -> N
     firing = {(alert.slo, alert.severity) for alert in evaluator.alerts() if alert.firing}
     found = {(evaluator.objectives[e.column].name, e.alarms[0].severity) for e in evaluator.exceeding()}
     assert found == firing != set()
+
+
+def test_each_step_of_the_budget_that_is_spent_is_an_alert_with_its_message(workbook: tuple[AlertWindow, ...]) -> None:
+    steps = (BudgetStep("half", 0.5, "canaries {{ only }}"), BudgetStep("none", 0.0, "stop", "page"))
+    stepped = replace(SLO, budget_steps=steps)
+    evaluator = outage([stepped], workbook, 7200, 0.8)  # of 0.01 of 242 hours two thirds are spent
+    (low,) = [each for each in alerts(evaluator, workbook) if each.labels["alertname"] == "SloctlErrorBudgetLow"]
+    assert (low.labels["sloctl_step"], low.labels["severity"]) == ("half", "ticket")
+    assert low.annotations["description"] == "canaries {{ only }}"
+    assert low.annotations["budget_remaining"].endswith("%")
+    silent = alerts(evaluator, workbook, ["a"])
+    assert [each.labels["alertname"] for each in silent] == ["SloctlSloNoData"]
