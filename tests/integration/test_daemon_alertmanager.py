@@ -7,8 +7,11 @@ import pytest
 from running_daemon import MODEL, SLOCTL, SLOS, until
 from running_monitoring import Alertmanager, Prometheus, free_port, needs_alertmanager, needs_prometheus
 
+from sloctl.config.resources import resource
+
 pytestmark = [pytest.mark.integration, needs_alertmanager]
 
+BUILTIN = resource("rules") / "prometheus" / "sloctl.yaml"
 PAGE = ("SloctlErrorBudgetBurn", "page")
 # Its windows are short enough for a test to see an end: a page over 6 s and 2 s.
 WINDOWS = """\
@@ -113,12 +116,13 @@ def test_the_alerts_of_a_daemon_that_is_gone_end_by_themselves(served, monitorin
 
 
 @needs_prometheus
-def test_what_prometheus_and_the_daemon_say_of_an_slo_is_one_alert(served, monitoring, load, tmp_path):
+def test_what_prometheus_and_the_daemon_say_is_one_alert(served, monitoring, load, tmp_path):
     manager = monitoring(Alertmanager(tmp_path / "am"))
     daemon = served(manager.url)
     outage(daemon, load)
-    until(lambda: manager.named(*PAGE), 15, "the page is in the Alertmanager")
-    alone = manager.alerts(PAGE[0])
+    names = {PAGE[0], "SloctlEngineErrors"}  # one on an SLO, and a built-in one
+    until(lambda: all(map(manager.alerts, names)), 15, "both are in the Alertmanager")
+    alone = {name: manager.alerts(name) for name in names}
     rules = tmp_path / "rules.yaml"
     files = [str(tmp_path / "slo.yaml"), "--windows", str(tmp_path / "windows.yaml")]
     subprocess.run([*SLOCTL, "rules", *files, "-o", str(rules)], check=True, capture_output=True)
@@ -126,10 +130,10 @@ def test_what_prometheus_and_the_daemon_say_of_an_slo_is_one_alert(served, monit
         Prometheus(
             tmp_path / "prometheus",
             target=f"127.0.0.1:{daemon.control}",
-            rules=[rules],
+            rules=[rules, BUILTIN],
             alertmanager=manager.url,
         )
     )
-    until(prometheus.alerts, 30, "the alert fires in Prometheus")
-    until(lambda: prometheus.sent() >= 1, 30, "the Alertmanager has taken it from Prometheus, too")
-    assert manager.alerts(PAGE[0]) == alone
+    until(lambda: names <= {each["alertname"] for each in prometheus.alerts()}, 30, "both fire in Prometheus")
+    until(lambda: prometheus.sent() >= len(names), 30, "the Alertmanager has taken them from Prometheus, too")
+    assert {name: manager.alerts(name) for name in names} == alone
