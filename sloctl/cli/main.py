@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fmt": ("sloctl.cli.fmt", "fmt"),
     "schema": ("sloctl.cli.schema", "schema"),
     "convert": ("sloctl.cli.convert", "convert"),
+    "test": ("sloctl.cli.test", "run_tests"),
     "rules": ("sloctl.cli.rules", "rules"),
     "build": ("sloctl.cli.build", "build"),
     "advise": ("sloctl.cli.advise", "advise"),

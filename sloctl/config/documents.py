@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
+from sloctl.cases.document import TestDocument
 from sloctl.config.base import Model
 from sloctl.config.budget_policies import check_budget_policies, with_budget_rules
 from sloctl.config.checks import (
@@ -44,6 +45,7 @@ from sloctl.slo.windows import AlertWindow, AlertWindows
 
 DAEMON = ("sloctl/v1", "Daemon")
 WINDOWS = ("sloctl/v1", "AlertWindows")
+TEST = ("sloctl/v1", "Test")
 OPENSLO, SLOTH = "openslo/v1", "prometheus/v1"
 SHARED: Mapping[tuple[str, str], type[Model]] = {
     (OPENSLO, "SLI"): SliDocument,
@@ -64,6 +66,7 @@ KINDS: Mapping[tuple[str, str], type[Model]] = {
     **SHARED,
     ("sloctl/v1", "Policy"): PolicyDocument,
     ("sloctl/v1", "Maintenance"): Maintenance,
+    TEST: TestDocument,
     WINDOWS: AlertWindows,
     DAEMON: DaemonConfig,
 }

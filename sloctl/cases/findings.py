@@ -1,0 +1,59 @@
+"""What an engine found for the expectations of a case, in a form that another engine's can be held against."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sloctl.cases.document import Expectation
+
+Value = float | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One thing that is expected: `index` is the expectation's place, `what` its part, such as `burnRate 1h`."""
+
+    index: int
+    at: float
+    what: str
+    slo: str
+    expected: Value
+    tolerance: float = 0.0
+
+    def holds(self, found: Value) -> bool:
+        """Whether that is what was expected."""
+        if isinstance(self.expected, float) and isinstance(found, float):
+            return abs(found - self.expected) <= self.tolerance * max(1.0, abs(self.expected))
+        return found == self.expected
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What an engine found: a value, or `skipped` with the reason why it cannot say."""
+
+    engine: str
+    value: Value = None
+    skipped: str = ""
+
+
+def shown(names: Sequence[str]) -> str:
+    """A set as text, the same for the same set."""
+    return ", ".join(sorted(names)) or "none"
+
+
+def questions(index: int, wanted: Expectation) -> Iterator[Question]:
+    """The parts of an expectation."""
+    at, slo, tolerance = wanted.at, wanted.slo or "", wanted.tolerance
+    for window, value in wanted.error_ratio.items():
+        yield Question(index, at, f"errorRatio {window}", slo, value, tolerance)
+    for window, value in wanted.burn_rate.items():
+        yield Question(index, at, f"burnRate {window}", slo, value, tolerance)
+    if wanted.budget_remaining is not None:
+        yield Question(index, at, "budgetRemaining", slo, wanted.budget_remaining, tolerance)
+    if wanted.alerts is not None:
+        yield Question(index, at, "alerts", "", shown([f"{alert.slo} {alert.tier}" for alert in wanted.alerts]))
+    if wanted.decisions is not None:
+        yield Question(index, at, "decisions", "", "; ".join(wanted.decisions) or "none")
+    if wanted.precision is not None:
+        yield Question(index, at, "precision", "", wanted.precision)
+    for name, share in (wanted.admit or {}).items():
+        yield Question(index, at, f"admit {name}", "", share, tolerance)
