@@ -50,6 +50,7 @@ class ControlConfig(Model):
     port: Port = 8002
     tick: Annotated[Duration, Field(ge=0.05, le=5)] = 0.25
     token_file: str | None = None  # guards the API's writes; without it only loopback may bind
+    retention: Annotated[Duration, Field(ge=86400)] = 400 * 86400.0  # of decisions, ended overrides and maintenance
     enabled: bool = True  # false: measure and export, but decide nothing
     webhook: WebhookConfig = WebhookConfig()
 

@@ -19,6 +19,7 @@ from sloctl.connection import Connection
 from sloctl.control.alertmanager import notifier
 from sloctl.control.api import Api, read_token
 from sloctl.control.controller import Controller, RequestError, accepted_bundle, settle
+from sloctl.control.housekeeping import housekeeper
 from sloctl.control.recording import Recorder
 from sloctl.control.schedule import Schedule
 from sloctl.control.sensing import Senses
@@ -84,7 +85,10 @@ def main() -> None:
     controller.tick()  # catches up first: what was saved is older than what was last exported
     settle()
     schedule.start()
+    nightly = housekeeper(controller.prune)
+    nightly.start()
     asyncio.run(_serve(controller, runtime, board, arguments.http_fd))
+    nightly.shutdown(wait=False)
     schedule.shutdown()
     controller.tick()
     controller.save()

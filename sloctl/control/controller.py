@@ -347,6 +347,12 @@ class Controller:
             if number >= _MOST_ROWS or not self.store.drop_override(number):
                 raise RequestError(f"there is no override {number}", 404)
 
+    def prune(self) -> None:
+        """Forgets what is older than `control.retention`."""
+        with self._lock:
+            gone = self.store.prune(self._wall() - self.runtime.daemon.control.retention)
+        log.info("old rows removed", rows=gone)
+
     # --- maintenance
 
     def maintenance(self) -> dict[str, Any]:

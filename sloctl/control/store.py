@@ -56,6 +56,7 @@ COMMIT;
 """
 _COLUMNS = ("id", "at", "policy", "model", "rule", "action", "before", "after", "reason", "facts", "dry_run", "context")
 _MOST_EVENTS = 10_000
+_MOST_DECISIONS = 1_000_000
 _JSON = ("facts", "context")
 
 HistoryRow = tuple[str, int, int, int, int]
@@ -230,6 +231,22 @@ class Store:
         names = ("at", "subject", "action", "detail")
         query = f"SELECT {', '.join(names)} FROM events WHERE kind = ? ORDER BY id DESC LIMIT ?"  # noqa: S608
         return [dict(zip(names, row, strict=True)) for row in self._db.execute(query, (kind, limit))]
+
+    def prune(self, before: float) -> int:
+        """Forgets decisions from before a moment, and overrides and maintenance that had ended by then; how many.
+
+        Of decisions never more than the newest million are kept.
+        """
+        newest = self._db.execute("SELECT max(id) FROM decisions").fetchone()[0] or 0
+        with self._transaction():
+            return sum(
+                self._db.execute(query, values).rowcount
+                for query, values in (
+                    ("DELETE FROM decisions WHERE at < ? OR id <= ?", (before, newest - _MOST_DECISIONS)),
+                    ("DELETE FROM overrides WHERE expires < ?", (before,)),
+                    ("DELETE FROM maintenance WHERE end < ?", (before,)),
+                )
+            )
 
     def save_received(self, alerts: Iterable[ReceivedAlert], now: float) -> None:
         """Keeps alerts in place of what was known of them, and forgets those that have expired at `now`."""

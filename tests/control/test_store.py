@@ -124,3 +124,19 @@ def test_a_state_directory_that_is_a_file_is_refused_with_what_to_do(tmp_path):
     with pytest.raises(StateDirError, match="stateDir"):
         prepare_state_dir(taken)
     assert taken.read_text() == "mine"
+
+
+def test_what_is_older_than_wished_is_forgotten_and_what_still_holds_is_not(tmp_path):
+    store = Store(tmp_path)
+    old, new = (store.add_decision(at, DECISION) for at in (1000.0, 5000.0))
+    store.add_override(1000.0, "m", "variant", "int8", 2000.0, "over")
+    held = store.add_override(1000.0, "m", "variant", "int8", 9000.0, "still")
+    store.begin_maintenance(1000.0, ["a"], 2000.0, "over", "")
+    going = store.begin_maintenance(1000.0, ["a"], 9000.0, "still", "")
+    assert store.prune(before=3000.0) == 3
+    assert [decision["id"] for decision in store.decisions()] == [new]
+    assert store.decision(old) is None
+    assert [override["id"] for override in store.overrides(0.0)] == [held]
+    assert [each.number for each in store.maintenance(0.0)] == [going]
+    assert store.prune(before=3000.0) == 0
+    store.close()
