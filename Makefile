@@ -25,7 +25,7 @@ check: $(VENV)/.installed
 	$(BIN)/lint-imports
 	$(BIN)/sloctl dashboards --out grafana/dashboards --docs docs/reference/metrics.md --check
 	$(BIN)/sloctl schema --out rules/schema --check
-	$(BIN)/sloctl fmt --check rules/slo/*.yaml rules/policies/*.yaml rules/windows/*.yaml rules/maintenance/*.yaml rules/tests/*.yaml examples/digits/*.yaml
+	$(BIN)/sloctl fmt --check rules/slo/*.yaml rules/policies/*.yaml rules/windows/*.yaml rules/maintenance/*.yaml rules/tests/*.yaml rules/incidents/*.yaml examples/digits/*.yaml
 	$(BIN)/sloctl rules --builtin -o rules/prometheus/sloctl.yaml --check
 
 format: $(VENV)/.installed

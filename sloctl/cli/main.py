@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "schema": ("sloctl.cli.schema", "schema"),
     "convert": ("sloctl.cli.convert", "convert"),
     "test": ("sloctl.cli.test", "run_tests"),
+    "backtest": ("sloctl.cli.backtest", "backtest"),
     "rules": ("sloctl.cli.rules", "rules"),
     "build": ("sloctl.cli.build", "build"),
     "advise": ("sloctl.cli.advise", "advise"),

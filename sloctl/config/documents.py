@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sloctl.cases.document import TestDocument
+from sloctl.cases.incidents import Incidents
 from sloctl.config.base import Model
 from sloctl.config.budget_policies import check_budget_policies, with_budget_rules
 from sloctl.config.checks import (
@@ -67,6 +68,7 @@ KINDS: Mapping[tuple[str, str], type[Model]] = {
     ("sloctl/v1", "Policy"): PolicyDocument,
     ("sloctl/v1", "Maintenance"): Maintenance,
     TEST: TestDocument,
+    ("sloctl/v1", "Incidents"): Incidents,
     WINDOWS: AlertWindows,
     DAEMON: DaemonConfig,
 }

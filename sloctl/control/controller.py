@@ -163,7 +163,7 @@ class Controller:
                 for decision in decisions:
                     self._record(decision)
                 if self._recorder is not None:
-                    self._recorder.record(model.name, now, self._wall(), facts, tuple(decisions))
+                    self._recorder.record(model.name, now, wall, facts, tuple(decisions), self._judge.evaluator.counted)
             if now - self._saved_at >= _SAVE_EVERY:
                 self.save()
             self._ticks[0] += 1

@@ -4,6 +4,7 @@ A disk that is full or a folder that is gone must not stop decisions: it is said
 """
 
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -14,6 +15,9 @@ from sloctl.policy.facts import Facts, Vocabulary
 
 _EVERY = 1.0  # seconds
 _AGAIN = 60.0
+
+Count = Callable[[str], tuple[float, float]]
+"""Good and valid events of an SLO since its history began."""
 
 log = structlog.get_logger("sloctl.control")
 
@@ -26,6 +30,7 @@ class Recorder:
         self._max_bytes = max_bytes
         self._keep = keep
         self._columns: dict[str, tuple[str, ...]] = {}
+        self._slos: Sequence[str] | None = ()
         self._begun: set[str] = set()  # models whose file has the columns of now
         self._decided: defaultdict[str, list[Decision]] = defaultdict(list)
         self._due: defaultdict[str, float] = defaultdict(lambda: float("-inf"))
@@ -33,16 +38,21 @@ class Recorder:
     def describe(self, vocabulary: Vocabulary) -> None:
         """Takes the names that exist from now on; columns that change begin a new file."""
         columns = {model: trace.columns(vocabulary, model) for model in vocabulary.variants or {}}
+        self._begun = self._begun if self._slos == vocabulary.slos else set()
+        self._slos = vocabulary.slos
         self._begun = {model for model in self._begun if columns.get(model) == self._columns[model]}
         self._columns = columns
 
-    def record(self, model: str, now: float, wall: float, facts: Facts, decisions: tuple[Decision, ...]) -> None:
-        """Writes a row if one is due; decisions of ticks in between are kept for it."""
+    def record(
+        self, model: str, now: float, wall: float, facts: Facts, decisions: tuple[Decision, ...], count: Count
+    ) -> None:
+        """Writes a row if one is due; decisions of ticks in between are kept for it, `count` counts an SLO."""
         self._decided[model] += decisions
         if now < self._due[model]:
             return
         self._due[model] = now + _EVERY
-        line = trace.row(wall, self._columns[model], facts, self._decided.pop(model, []))
+        counts = {slo: count(slo) for slo in self._slos or ()}
+        line = trace.row(wall, self._columns[model], facts, self._decided.pop(model, []), counts)
         try:
             self._write(model, line)
         except OSError as error:
@@ -53,7 +63,7 @@ class Recorder:
         path = self._folder / f"{model}.csv"
         if model not in self._begun or not path.exists() or path.stat().st_size >= self._max_bytes:
             self._rotate(path)
-            path.write_text(trace.header(self._columns[model]), encoding="utf-8")
+            path.write_text(trace.header(self._columns[model], self._slos or ()), encoding="utf-8")
             self._begun.add(model)
         with path.open("a", encoding="utf-8") as file:
             file.write(line)

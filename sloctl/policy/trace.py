@@ -3,7 +3,8 @@
     at,offered_rate,"offered(""high"")",…,decisions
     1763690000.25,120.5,24,…,precision:down fp32 → int8 [planner]
 
-`at` is in Unix seconds, `decisions` what was decided since the row before. No data is an empty field.
+Good and valid events of each SLO since its history began follow, in columns that are no facts: `good[NAME]` and
+`events[NAME]`. `at` is in Unix seconds, `decisions` what was decided since the row before. No data is an empty field.
 """
 
 import csv
@@ -16,6 +17,8 @@ from sloctl.policy.facts import BY_NAME, FACTS, NAN, Args, Domain, Facts, Type, 
 from sloctl.policy.syntax import Call, ExpressionError, Literal, unparse
 
 AT, DECISIONS = "at", "decisions"
+Counts = Mapping[str, tuple[float, float]]
+"""Good and valid events of each SLO since its history began."""
 _QUANTILES = (0.5, 0.99)
 _MOST_COLUMNS = 512
 
@@ -48,16 +51,29 @@ def key_of(name: str, args: Args) -> str:
     return unparse(Call(name, tuple(Literal(arg, 0) for arg in args), 0))
 
 
-def header(facts: Sequence[str]) -> str:
+def good_column(slo: str) -> str:
+    """The column of an SLO's good events, which is no fact: for `sloctl backtest`."""
+    return f"good[{slo}]"
+
+
+def events_column(slo: str) -> str:
+    """The column of its valid events."""
+    return f"events[{slo}]"
+
+
+def header(facts: Sequence[str], slos: Iterable[str] = ()) -> str:
     """The first line."""
-    return _line([AT, *facts, DECISIONS])
+    return _line([AT, *facts, *(column(slo) for slo in slos for column in (good_column, events_column)), DECISIONS])
 
 
-def row(at: float, wanted: Sequence[str], facts: Facts, decisions: Iterable[Decision]) -> str:
-    """One line."""
+def row(
+    at: float, wanted: Sequence[str], facts: Facts, decisions: Iterable[Decision], counts: Counts | None = None
+) -> str:
+    """One line, with the SLOs in the order of `counts`."""
     values = (facts.get(*fact_key(text)) for text in wanted)
     taken = "; ".join(f"{d.action} {d.before} → {d.after} [{d.rule}]" for d in decisions)
-    return _line([f"{at:.3f}", *(_text(value) for value in values), taken])
+    counted = (f"{number:.15g}" for pair in (counts or {}).values() for number in pair)
+    return _line([f"{at:.3f}", *(_text(value) for value in values), *counted, taken])
 
 
 def _line(fields: Iterable[str]) -> str:

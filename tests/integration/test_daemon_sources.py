@@ -1,12 +1,15 @@
 """A fleet's SLO, asked of a real Prometheus or VictoriaMetrics, drives a node's policy; gone, it freezes it."""
 
 import http.server
+import json
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import pytest
 import yaml
@@ -170,6 +173,21 @@ def test_a_fleets_slo_drives_the_policy_and_without_data_it_holds(daemon, start,
     server.start()
     until(lambda: no_data(served) is None, 40, "it answers again")
     until(lambda: variant(served) == "exact", 40, "the burn is over")
+
+
+def test_what_a_prometheus_has_seen_can_be_gone_over_again(start, fleet, tmp_path):
+    server = start("prometheus", fleet)
+    fleet.bad = 60
+    time.sleep(12)  # some scrapes
+    (tmp_path / "slo.yaml").write_text(SLO)
+    began, ended = (datetime.fromtimestamp(time.time() - ago, UTC).strftime("%Y-%m-%dT%H:%M:%S") for ago in (60, 0))
+    command = [sys.executable, "-m", "sloctl.cli.main", "backtest", str(tmp_path / "slo.yaml"), "--json"]
+    asked = ["--prometheus", server.url, "--from", began, "--to", ended, "--step", "5s"]
+    done = subprocess.run([*command, *asked], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    alerts = json.loads(done.stdout)["alerts"]
+    assert ("fleet", "page") in {(alert["slo"], alert["tier"]) for alert in alerts}
+    assert max(alert["burnRate"] for alert in alerts) == pytest.approx(60, rel=0.2)
 
 
 def test_secrets_come_from_files_over_tls_and_a_wrong_one_is_told(daemon, start, fleet, tmp_path):
