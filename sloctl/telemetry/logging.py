@@ -67,6 +67,7 @@ def _configure_standard(level: int, as_json: bool) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level)
+    logging.getLogger("apscheduler").setLevel(max(level, logging.WARNING))  # it tells of every job and every run
 
 
 def _renderers(as_json: bool) -> list[Any]:
