@@ -61,6 +61,9 @@ class CudaRegion:
         except EngineError as error:
             raise failed("shared_memory", f"region {self.name!r} cannot be written: {error}") from None
 
+    def check(self) -> None:
+        """An open handle keeps the memory, whatever its client does."""
+
     def _close(self) -> None:
         pointer, self._pointer = self._pointer, 0
         if pointer:

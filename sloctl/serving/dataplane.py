@@ -12,7 +12,7 @@ from sloctl import __version__
 from sloctl.admission.classes import PriorityClasses
 from sloctl.board import Board, Phase
 from sloctl.engines.base import Tensor, TensorSpec
-from sloctl.serving.decode import Envelope, Wanted, lent, shared_memory_is_off, tensors, timeout, wanted
+from sloctl.serving.decode import Envelope, Wanted, lenders, shared_memory_is_off, tensors, timeout, wanted
 from sloctl.serving.errors import RequestError, failed, unavailable
 from sloctl.serving.model import ModelService
 from sloctl.serving.parameters import whole
@@ -135,12 +135,13 @@ class DataPlane:
         """Parses the tensors of an admitted request and puts it in the queue."""
         try:
             inputs, rows = tensors(envelope, tail, model.inputs, self._regions)
+            lent = lenders(envelope, self._regions)
         except BaseException:
             model.release(token)
             raise
         signature = tuple(array.shape[1:] for array in inputs.values()) if model.inputs.free else None
         future: asyncio.Future[Answer] = self._loop.create_future()
-        pending = Pending(inputs, rows, signature, priority, deadline, now, token, future, client, lent(envelope))
+        pending = Pending(inputs, rows, signature, priority, deadline, now, token, future, client, lent)
         model.enqueue(pending)
         return pending
 

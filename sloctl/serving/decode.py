@@ -12,7 +12,7 @@ import msgspec
 from sloctl.engines.base import DeviceArray, Tensor, TensorSpec
 from sloctl.serving.errors import RequestError, invalid
 from sloctl.serving.parameters import Parameters, flag, whole
-from sloctl.serving.regions import Place
+from sloctl.serving.regions import Place, Region
 from sloctl.serving.registry import Regions
 from sloctl.serving.tensors import DTYPES, from_bytes, from_json
 
@@ -135,9 +135,10 @@ def placed(parameters: Parameters, regions: Regions | None) -> Place | None:
     return regions.place(parameters)
 
 
-def lent(envelope: Envelope) -> bool:
-    """Whether an input lies in memory that its client owns."""
-    return any(given.parameters and "shared_memory_region" in given.parameters for given in envelope.inputs)
+def lenders(envelope: Envelope, regions: Regions | None) -> tuple[Region, ...]:
+    """The regions in which inputs lie, which their client owns."""
+    places = (placed(given.parameters, regions) for given in envelope.inputs if given.parameters)
+    return tuple(place.region for place in places if place is not None)
 
 
 def shared_memory_is_off() -> RequestError:

@@ -178,7 +178,7 @@ class ModelService:
         batch, expired = self._batcher.take(now)
         for pending in expired:
             self._expire(pending)
-        batch = [pending for pending in batch if not self._abandoned(pending)]
+        batch = [pending for pending in batch if not self._abandoned(pending) and not self._cut_off(pending)]
         if batch:
             self._start(batch, now)
 
@@ -231,7 +231,7 @@ class ModelService:
         now = self._clock()
         # With several in flight a run also waits for the one before it, which has come back meanwhile.
         variant.cost.observe(rows, min(result.seconds, now - self._lane.last))
-        variant.remember(result.requests, any(pending.lent for pending in batch), now)
+        variant.remember(result.requests, any(bool(pending.lent) for pending in batch), now)
         variant.last_success = now
         variant.failures = 0
         self._count(rows, variant, result)
@@ -291,6 +291,14 @@ class ModelService:
             return False
         self._breaker.release(pending.token)
         pending.reject(RequestError(499, "the client went away", outcome="cancelled"))
+        return True
+
+    def _cut_off(self, pending: Pending) -> bool:
+        error = pending.still_there() if pending.lent else None
+        if error is None:
+            return False
+        self._breaker.release(pending.token)
+        pending.reject(error)
         return True
 
     # Control

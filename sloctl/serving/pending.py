@@ -1,10 +1,12 @@
 """What waits for an engine: an admitted request."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from sloctl.engines.base import Inputs, Tensor
 from sloctl.serving.errors import RequestError
+from sloctl.serving.regions import Region
 
 if TYPE_CHECKING:
     from sloctl.serving.tracing import Trace
@@ -24,7 +26,8 @@ class Client(Protocol):
 class Pending:
     """An admitted request: `future` gets the variant and its rows of the outputs, or a RequestError.
 
-    `lent` says that an input lies in memory that the client owns, and must not be kept once it has been answered.
+    `lent` are the regions of inputs that lie in memory which the client owns: it must not be kept once the request has
+    been answered, and may be gone before.
     """
 
     __slots__ = (
@@ -52,7 +55,7 @@ class Pending:
         token: int,
         future: "asyncio.Future[Answer]",
         client: Client | None,
-        lent: bool = False,
+        lent: Sequence[Region] = (),
     ) -> None:
         self.inputs = inputs
         self.rows = rows
@@ -70,6 +73,15 @@ class Pending:
     def abandoned(self) -> bool:
         """Whether nobody waits for the answer any more."""
         return self.future.done() or (self.client is not None and self.client.disconnected)
+
+    def still_there(self) -> RequestError | None:
+        """Why it cannot be run, where the memory of its inputs is gone."""
+        try:
+            for region in self.lent:
+                region.check()
+        except RequestError as error:
+            return error
+        return None
 
     def reject(self, error: RequestError) -> None:
         """Ends it without a result."""

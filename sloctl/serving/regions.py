@@ -38,6 +38,9 @@ class Region(Protocol):
     def write(self, offset: int, array: Tensor) -> None:
         """Copies numbers there, which fit."""
 
+    def check(self) -> None:
+        """Whether its memory is still there: what reads what the client has cut off ends this process (SIGBUS)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -102,16 +105,16 @@ class SystemRegion:
 
     def tensor(self, offset: int, size: int, datatype: str, shape: tuple[int, ...]) -> Tensor:
         """A view; BYTES are copied."""
-        self._still_there()
+        self.check()
         return from_bytes(self._memory[offset : offset + size].toreadonly(), datatype, shape)
 
     def write(self, offset: int, array: Tensor) -> None:
         """Copies it there."""
-        self._still_there()
+        self.check()
         np.copyto(np.ndarray(array.shape, array.dtype, self._memory, offset), array)
 
-    def _still_there(self) -> None:
-        # Touching what the client has cut off meanwhile would end this process with SIGBUS.
+    def check(self) -> None:
+        """Whether its memory is still there."""
         size = self.mapping.size()
         if size < self._end:
             raise invalid(f"the memory of region {self.name!r} has shrunk to {size} bytes; it ended at {self._end}")

@@ -207,6 +207,22 @@ async def test_an_output_that_does_not_fit_its_place_says_both_sizes(bench, shm)
     assert (response.status, error(response)) == (400, "output 'y' has 16 bytes; its shared_memory_byte_size is 12")
 
 
+async def test_memory_that_shrinks_while_its_request_waits_costs_that_request_alone(bench, shm):
+    path = shm(np.full(PAGE, 2, np.float32).tobytes())
+    await register(bench, "r", path, size=4 * PAGE)
+    bench.in_threads()
+    bench.engines["fp32"].go.clear()
+    occupied = asyncio.create_task(bench.infer(1.0))
+    await asyncio.sleep(0.01)
+    cut, whole = asyncio.create_task(infer(bench, 1, at("r", 16, 3 * PAGE))), asyncio.create_task(bench.infer(3.0))
+    await asyncio.sleep(0.01)  # both wait
+    os.truncate(path, PAGE)
+    bench.engines["fp32"].go.set()
+    assert "has shrunk to 4096 bytes" in error(await cut)
+    assert (await occupied).status == (await whole).status == 200
+    assert bench.model.inflight == 0
+
+
 async def test_memory_that_has_shrunk_is_refused_instead_of_touched(bench, shm):
     path = shm(bytes(4 * PAGE))
     await register(bench, "r", path, size=4 * PAGE)
