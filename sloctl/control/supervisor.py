@@ -127,6 +127,7 @@ class Supervisor:
         self._control = _plane("control", "sloctl.control", control, self.boards[0].control_status)
         self._planes = (*self._data, self._control)
         self._told_ready = False
+        self._reload = False
 
     def _data_plane(self, place: int, flags: list[tuple[str, int]]) -> "_Plane":
         """The data plane on the device of that place; it alone writes its board, and the others look at it."""
@@ -150,13 +151,21 @@ class Supervisor:
             now = time.monotonic()
             for plane in self._planes:
                 self._tend(plane, now)
+            self._pass_on_reload()
             self._tell_systemd()
             got = signal.sigtimedwait(_SIGNALS, _POLL)
             number = got.si_signo if got else None
             if number in (signal.SIGTERM, signal.SIGINT):
                 return self._stop()
             if number == signal.SIGHUP:
-                self._send(self._control, signal.SIGHUP)
+                self._reload = True
+
+    def _pass_on_reload(self) -> None:
+        """Once the control plane runs: one that starts has no handler yet and would end by the signal."""
+        control = self._control
+        if self._reload and control.process is not None and control.status.read().phase is Phase.RUNNING:
+            self._send(control, signal.SIGHUP)
+            self._reload = False
 
     def _tend(self, plane: _Plane, now: float) -> None:
         if plane.process is None:

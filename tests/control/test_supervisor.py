@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from sloctl.board import Board, ModelTopology, Topology
+from sloctl.board import Board, ModelTopology, Phase, Topology
 from sloctl.control import supervisor
 from sloctl.control.supervisor import Supervisor, _Plane
 
@@ -54,3 +54,15 @@ def test_a_plane_that_any_signal_ends_is_started_anew(plane, tend, number):
     assert plane.starts == 2
     plane.process.kill()
     plane.process.wait()
+
+
+def test_a_reload_asked_for_while_the_control_plane_is_down_reaches_it_once_it_runs(plane, tend):
+    watching = object.__new__(Supervisor)
+    watching._control, watching._reload = plane, True
+    watching._pass_on_reload()
+    tend(plane, 100.0)
+    watching._pass_on_reload()
+    assert (watching._reload, plane.process.poll()) == (True, None), "it starts, and has no handler yet"
+    plane.status.enter(Phase.RUNNING)
+    watching._pass_on_reload()
+    assert (watching._reload, plane.process.wait()) == (False, -signal.SIGHUP)
