@@ -29,6 +29,7 @@ _WAITED = 2.0  # times the seconds of one row; longer than that it has waited
 _LONG = 5.0  # times the timeout that a probe may stay away while batches succeed
 _FAILED_BATCHES = 3  # in a row: the load says that the variant is ill
 _MEMORY = 10.0  # intervals for which that counts; without another batch nothing more is known
+_DOUBLINGS = 6  # of that time, once for each return after which batches failed again
 
 ThreadFactory = Callable[[str], EngineThread]
 
@@ -99,6 +100,8 @@ class _Probe:
     due: float = 0.0
     owed: float = 0.0  # seconds of pace that a retry did not wait
     seconds: float = 0.0  # of the last one
+    returns: int = 0  # to a variant whose batches fail
+    forgiven: float = 0.0  # the failed batch after which it was last returned to
 
 
 class Prober:
@@ -194,11 +197,26 @@ class Prober:
             variant.health.judge("device", ProbeOutcome.PASSED, found.device, now)
         if found.failed:
             self._judge(probe, ProbeOutcome.FAILED, found.why)
-        elif variant.failures >= _FAILED_BATCHES and now - variant.last_failure < _MEMORY * self._config.interval:
+        elif self._batches_fail(probe, now):
             why = f"{variant.failures} batches in a row failed, though a probe beside them passes: {variant.failure}"
             self._judge(probe, ProbeOutcome.FAILED, why)
         else:
             self._judge(probe, ProbeOutcome.PASSED, f"answered in {found.seconds * 1000:.2f} ms")
+
+    def _batches_fail(self, probe: _Probe, now: float) -> bool:
+        """Whether its batches say that it is ill: for longer each time that it was returned to and failed again."""
+        variant = probe.variant
+        if variant.failures < _FAILED_BATCHES:
+            if variant.last_success > variant.last_failure:
+                probe.returns = 0
+            return False
+        if variant.last_failure == probe.forgiven:
+            return False
+        if now - variant.last_failure < _MEMORY * 2 ** min(probe.returns, _DOUBLINGS) * self._config.interval:
+            return True
+        probe.forgiven = variant.last_failure
+        probe.returns += 1
+        return False
 
     def _judge(self, probe: _Probe, outcome: ProbeOutcome, message: str) -> None:
         probe.variant.health.judge("inference", outcome, message, self._clock())

@@ -1,6 +1,7 @@
 """Probes and the verdict on the process, with time and threads in the test's hands."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -232,3 +233,18 @@ async def test_only_a_hang_of_every_variant_ends_the_process(bench, probing):
     assert verdicts.verdict(probing.now) is None, "not yet"
     ending, why = verdicts.verdict(probing.now + 6.0)
     assert (ending, "model m" in why) == (Ending.ENGINE_HANGS, True)
+
+
+async def test_a_variant_that_fails_every_batch_is_returned_to_ever_more_rarely(probing):
+    variant, waits = probing.variants["fp32"], []
+    for _ in range(9):
+        variant.failures, variant.last_failure = variant.failures + 3, probing.now
+        failed = probing.now
+        probing.step(2 * INTERVAL)
+        assert probing.state() is FAILING
+        while probing.state() is not PASSING:
+            probing.now += INTERVAL
+            probing.step()
+        waits.append(probing.now - failed)
+    assert all(later > 1.5 * sooner for sooner, later in pairwise(waits[:6]))
+    assert waits[-1] < 1.1 * waits[-2], "there is a bound"
