@@ -1,6 +1,7 @@
 """The controller: one tick from snapshot to decision, and what the API asks of it in between."""
 
 import gc
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -218,7 +219,11 @@ class Controller:
 
     def _record(self, decision: Decision) -> None:
         record = asdict(decision)
-        number = self.store.add_decision(self._wall(), record)
+        try:
+            number = self.store.add_decision(self._wall(), record)
+        except sqlite3.Error as error:  # it is in force already, and the other models' decisions must be taken too
+            number = 0
+            log.error("a decision could not be kept: it is missing from the list of decisions", error=str(error))
         self._decided[decision.policy, decision.rule, decision.action] += 1
         self._saved_at = float("-inf")  # this tick ends with a save: a crash forgets no switch and no count
         log.info(
