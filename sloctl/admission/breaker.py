@@ -99,13 +99,10 @@ class Breaker:
 
     def acquire(self, now: float) -> int | None:
         """A token if the call may begin, else None."""
-        self._now = now
-        state = self.state
-        if state is BreakerState.CLOSED or state is BreakerState.DISABLED:
-            return self._generation
-        self._pass_time(now)
-        if self.state is not BreakerState.HALF_OPEN or self._permits == 0:
+        if self.refuses(now):
             return None
+        if self.state is not BreakerState.HALF_OPEN:
+            return self._generation
         self._permits -= 1
         self._pending += 1
         return self._generation
@@ -113,10 +110,14 @@ class Breaker:
     def refuses(self, now: float) -> bool:
         """Whether `acquire` would give None, without taking a permit."""
         self._now = now
-        if self.state is BreakerState.CLOSED or self.state is BreakerState.DISABLED:
+        if self._lets_pass:
             return False
-        self._pass_time(now)
-        return self.state is not BreakerState.HALF_OPEN or self._permits == 0
+        self._pass_time(now)  # which may close it: the probes that were lost are judged with the others
+        return not self._lets_pass and (self.state is not BreakerState.HALF_OPEN or self._permits == 0)
+
+    @property
+    def _lets_pass(self) -> bool:
+        return self.state is BreakerState.CLOSED or self.state is BreakerState.DISABLED
 
     def success(self, token: int, now: float | None = None) -> None:
         """The call gave a result."""

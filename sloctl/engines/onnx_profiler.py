@@ -6,9 +6,11 @@ standard input does. Frames are a length and a body: first a JSON header, then t
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -30,6 +32,7 @@ _PATIENCE = 30.0
 _RUNS = 8
 _BUDGET = 3.0  # seconds of runs, but always two
 _NICE = 19
+_PR_SET_PDEATHSIG = 1
 
 
 class ProfilerProcess:
@@ -172,6 +175,9 @@ def _typical(seconds: list[float]) -> float:
 def main() -> None:
     """The helper: answers samples until its input closes."""
     os.nice(_NICE)
+    # A sample can last seconds; with its parent gone nobody wants it, and what it wrote to disk is to be removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     model, stdin = sys.argv[1], sys.stdin.buffer
     stdout = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get between the frames

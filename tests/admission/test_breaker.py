@@ -115,6 +115,18 @@ def test_a_lost_probe_among_good_ones_does_not_open_it() -> None:
     assert breaker.results.calls == 0  # the lost one came back too late to count
 
 
+def test_a_round_that_closes_when_its_time_is_over_lets_the_call_pass_that_ended_it() -> None:
+    breaker, tokens = half_opened()
+    breaker.success(tokens[0], 16.0)
+    breaker.success(tokens[1], 16.0)
+    assert not breaker.refuses(16.0)  # one of three was lost
+    assert breaker.state is BreakerState.CLOSED
+    again, tokens = half_opened()
+    again.success(tokens[0], 16.0)
+    again.success(tokens[1], 16.0)
+    assert again.acquire(16.0) is not None
+
+
 def test_few_requests_do_not_end_a_half_open_round() -> None:
     breaker = opened()
     call(breaker, 5.0, fails=False)
