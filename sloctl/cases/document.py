@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from sloctl.cases.series import expanded, selector_of
-from sloctl.config.base import Duration, Metadata, Model
+from sloctl.config.base import Duration, Metadata, Model, format_duration
 from sloctl.policy.facts import fact_key
 from sloctl.policy.syntax import ExpressionError
 
@@ -31,7 +31,7 @@ class FiringAlert(Model):
 
 
 class Expectation(Model):
-    """What must hold at a time; numbers within `tolerance`, a share of them (and at least as an absolute number).
+    """What must hold at a time; numbers within `tolerance`, a share of them.
 
     `alerts` are all burn-rate alerts that fire then, `decisions` (`RULE: ACTION`) all that were taken until then.
     """
@@ -91,6 +91,13 @@ class TestSpec(Model):
     priorities: Annotated[list[str], Field(min_length=1, default_factory=lambda: ["high", "normal", "low"])]
     interval: Annotated[Duration, Field(gt=0)] = 60.0
     tests: Annotated[list[Case], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _bounded(self) -> "TestSpec":
+        last = max(wanted.at for case in self.tests for wanted in case.expect)
+        if last / self.interval > _MOST_SAMPLES:
+            raise ValueError(f"at {format_duration(last)} there would be more than {_MOST_SAMPLES} samples before")
+        return self
 
 
 class TestDocument(Model):

@@ -8,6 +8,14 @@ from sloctl.cases.document import Expectation
 Value = float | str | None
 
 
+_ROUNDING = 1e-9  # what sums of many floats differ by in another order
+
+
+def near(one: float, other: float, tolerance: float) -> bool:
+    """Whether two numbers are the same within a share of the larger, and within rounding in any case."""
+    return abs(one - other) <= max(tolerance * max(abs(one), abs(other)), _ROUNDING)
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """One thing that is expected: `index` is the expectation's place, `what` its part, such as `burnRate 1h`."""
@@ -22,7 +30,7 @@ class Question:
     def holds(self, found: Value) -> bool:
         """Whether that is what was expected."""
         if isinstance(self.expected, float) and isinstance(found, float):
-            return abs(found - self.expected) <= self.tolerance * max(1.0, abs(self.expected))
+            return near(found, self.expected, self.tolerance)
         return found == self.expected
 
 

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable, Iterable, Sequence
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from sloctl.slo.tiles import MOST_TILES, Points, expressions, tiled
 
 Counts = NDArray[np.float64]
 _MOST_ROWS = 3_000_000  # of a trace: a month of seconds
+_MOST_TILES = 1_000_000  # asked of a Prometheus: two years of minutes
 
 Ask = Callable[[str, int, int, int], Points]
 """Values of a query from a time to another, both in Unix seconds, each so many seconds."""
@@ -35,10 +37,13 @@ def from_trace(lines: Iterable[str], objectives: Sequence[Objective]) -> Record:
             what = f"more than {_MOST_ROWS} rows" if len(rows) >= _MOST_ROWS else f"{len(fields)} fields"
             raise TraceError(f"line {table.line_num}: {what}, expected {len(names)} fields in each of fewer")
         try:
-            times.append(float(fields[columns[AT]]))
-            rows.append([float(fields[index]) for index in wanted_columns])
+            at, *row = (float(fields[index]) for index in (columns[AT], *wanted_columns))
         except ValueError as error:
             raise TraceError(f"line {table.line_num}: {error}") from None
+        if not all(map(isfinite, (at, *row))) or (times and at <= times[-1]):
+            raise TraceError(f"line {table.line_num}: expected numbers, and times that rise")
+        times.append(at)
+        rows.append(row)
     return _record(held, times, np.array(rows).reshape(len(rows), 2, len(held)))
 
 
@@ -51,6 +56,8 @@ def _record(objectives: Sequence[Objective], times: Sequence[float], counts: Cou
 
 def from_prometheus(ask: Ask, objectives: Sequence[Objective], start: int, end: int, step: int) -> Record:
     """What a Prometheus counted in tiles of `step` seconds that end after `start` and up to `end`."""
+    if (end - start) / step > _MOST_TILES:
+        raise ValueError(f"more than {_MOST_TILES} intervals; expected a shorter time, or a longer --step")
     ends = list(range((start // step + 1) * step, end + 1, step))
     good, total = np.zeros((2, len(ends), len(objectives)), np.int64)
     place = {at: index for index, at in enumerate(ends)}

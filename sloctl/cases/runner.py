@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sloctl.cases import in_process, with_promtool
-from sloctl.cases.document import Case, TestDocument
-from sloctl.cases.findings import Finding, Question, questions
+from sloctl.cases.document import Case, Expectation, TestDocument, TestSpec
+from sloctl.cases.findings import Finding, Question, near, questions
 from sloctl.cases.in_process import Subject
+from sloctl.config.base import format_duration
 from sloctl.config.documents import TEST, Files, kind_of, load_bundle
 from sloctl.config.messages import validated
 from sloctl.config.problems import Code, Problem
 from sloctl.config.sources import Document
+from sloctl.slo.alarms import alarms_of, lengths_of
 
+_AGREE = 1e-9  # the share by which the engines may differ
 Engine = Literal["in-process", "promtool", "both"]
 
 
@@ -40,12 +43,12 @@ class Verdict:
     def differ(self) -> bool:
         """Whether the engines found different things."""
         values = [finding.value for finding in self.answers]
-        return any(not _same(values[0], value, self.question.tolerance) for value in values[1:])
+        return any(not _same(values[0], value, max(self.question.tolerance, _AGREE)) for value in values[1:])
 
 
 def _same(one: Any, other: Any, tolerance: float) -> bool:
     if isinstance(one, float) and isinstance(other, float):
-        return abs(one - other) <= max(tolerance, 1e-6) * max(1.0, abs(one))
+        return near(one, other, tolerance)
     return bool(one == other)
 
 
@@ -70,20 +73,37 @@ def subject_of(document: Document, model: TestDocument) -> tuple[Subject | None,
     folder, spec = document.source.path.parent, model.spec
     named = [*spec.slos, *spec.policies, *([spec.windows] if spec.windows else [])]
     bundle = load_bundle([folder / name for name in named])
-    problems = [*bundle.problems, *_unknown(document, model, {each.name for each in bundle.objectives})]
-    if problems:
-        return None, problems
-    return Subject(bundle.objectives, bundle.windows, bundle.policies), []
+    subject = Subject(bundle.objectives, bundle.windows, bundle.policies)
+    problems = [*bundle.problems, *_unknown(document, model, subject)]
+    return (None, problems) if problems else (subject, [])
 
 
-def _unknown(document: Document, model: TestDocument, slos: set[str]) -> Iterator[Problem]:
+def _unknown(document: Document, model: TestDocument, subject: Subject) -> Iterator[Problem]:
     for at, case in enumerate(model.spec.tests):
         for index, wanted in enumerate(case.expect):
-            alerts = [alert.slo for alert in wanted.alerts or ()]
-            for name in [name for name in (wanted.slo, *alerts) if name is not None and name not in slos]:
+            for message, expected in _mistakes(wanted, model.spec, subject):
                 loc = ("spec", "tests", at, "expect", index)
-                expected = f"one of {', '.join(sorted(slos))}" if slos else "files of SLOs under slos"
-                yield document.problem(loc, Code.UNKNOWN_REFERENCE, f'there is no SLO "{name}"', expected)
+                yield document.problem(loc, Code.UNKNOWN_REFERENCE, message, expected)
+
+
+def _mistakes(wanted: Expectation, spec: TestSpec, subject: Subject) -> Iterator[tuple[str, str]]:
+    """What is expected of something that there is not."""
+    slos = {each.name: each for each in subject.objectives}
+    alerts = [alert.slo for alert in wanted.alerts or ()]
+    for name in [name for name in (wanted.slo, *alerts) if name is not None and name not in slos]:
+        yield f'there is no SLO "{name}"', f"one of {', '.join(sorted(slos))}" if slos else "files of SLOs under slos"
+    if wanted.slo in slos:
+        objective = slos[wanted.slo]
+        kept = [format_duration(each) for each in lengths_of(objective, alarms_of(objective, subject.windows))]
+        for window in {**wanted.error_ratio, **wanted.burn_rate}:
+            if window not in kept:
+                yield f"{objective.name} keeps no window of {window}", f"one of {', '.join(kept)}"
+    of_policy = (wanted.precision, wanted.admit, wanted.decisions)
+    if not subject.policies and any(each is not None for each in of_policy):
+        yield "precision, admit and decisions come of a policy, and none is named", "files of policies under policies"
+    for name in wanted.admit or ():
+        if name not in spec.priorities:
+            yield f'there is no priority class "{name}"', f"one of {', '.join(spec.priorities)}"
 
 
 def run(document: Document, model: TestDocument, subject: Subject, engine: Engine) -> Iterator[Verdict]:

@@ -126,7 +126,10 @@ def _run(
         (folder / "rules.yaml").write_text(rules)
         (folder / "test.yaml").write_text(yaml.safe_dump({**document, "tests": [test]}))
         command = ["promtool", "test", "rules", "test.yaml"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
+        try:
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise PromtoolError(str(error)) from None
     said = done.stdout + done.stderr
     found = {
         (match[1].encode().decode("unicode_escape"), _duration(match[2])): match[3].strip()

@@ -26,6 +26,7 @@ def backtest(
     step: Annotated[str | None, typer.Option(help="Between looks; 1s, beyond a day 15s, of a Prometheus 1m.")] = None,
     token_file: Annotated[Path | None, typer.Option(help="A bearer token for the Prometheus.")] = None,
     ca_file: Annotated[Path | None, typer.Option(help="Certificates to trust.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Plain HTTP to another machine.")] = False,
     windows: Annotated[Path | None, typer.Option(help="Alerting windows in place of the SRE workbook's.")] = None,
     incidents: Annotated[Path | None, typer.Option(help="What really happened (kind: Incidents).")] = None,
     svg: Annotated[Path | None, typer.Option(help="Write the picture there.")] = None,
@@ -48,12 +49,12 @@ def backtest(
     try:
         bundle = load_bundle([*files, *([windows] if windows else [])])
         require(bundle.problems)
-        happened = _incidents(incidents) if incidents else []
+        happened = _incidents(incidents, bundle.objectives) if incidents else []
         seconds = parse_duration(step) if step else None
         if trace is not None:
             record = _traced(trace, bundle.objectives)
         else:
-            asked = (prometheus or "", start, end, seconds, token_file, ca_file)
+            asked = (prometheus or "", start, end, seconds, token_file, ca_file, insecure)
             record = _asked(bundle.objectives, *asked)
     except (ConfigError, TraceError, ValueError) as error:
         fail(str(error))
@@ -74,7 +75,7 @@ def backtest(
         _show(record, result, happened)
 
 
-def _incidents(path: Path) -> "list[Incident]":
+def _incidents(path: Path, objectives: "tuple[Objective, ...]") -> "list[Incident]":
     from sloctl.cases.incidents import Incidents
     from sloctl.config.documents import Files
     from sloctl.config.messages import validated
@@ -87,6 +88,10 @@ def _incidents(path: Path) -> "list[Incident]":
         problems += wrong
         found += model.all() if model else []
     require(problems)
+    known = {each.name for each in objectives}
+    for incident in found:
+        if incident.slo is not None and incident.slo not in known:
+            raise ValueError(f"{path}: {incident.name}: there is no SLO {incident.slo!r}; there is {', '.join(known)}")
     return found
 
 
@@ -109,16 +114,25 @@ def _asked(
     step: float | None,
     token_file: Path | None,
     ca_file: Path | None,
+    insecure: bool,
 ) -> "Record":
+    from pydantic import ValidationError
+
     from sloctl.cases.records import from_prometheus
     from sloctl.config.daemon import PrometheusConfig
     from sloctl.control.prometheus_api import PrometheusApi, SourceError
 
     if start is None or end is None or start >= end:
         raise ValueError("a Prometheus wants --from and --to, such as --from 2026-11-01 --to 2026-11-08")
+    if step is not None and (step < 1 or step != int(step)):
+        raise ValueError("--step of a Prometheus is in whole seconds")
     names = {"tokenFile": token_file, "caFile": ca_file}
     paths = {name: str(path.resolve()) for name, path in names.items() if path is not None}
-    config = PrometheusConfig.model_validate({"url": url, "timeout": "30s", "insecure": True, **paths})
+    try:
+        config = PrometheusConfig.model_validate({"url": url, "timeout": "30s", "insecure": insecure, **paths})
+    except ValidationError as error:
+        said = error.errors()[0]["msg"].removeprefix("Value error, ").replace("insecure: true", "--insecure")
+        raise ValueError(f"{url}: {said}") from None
     first, last = (int(_utc(moment)) for moment in (start, end))
     try:
         return from_prometheus(PrometheusApi(config, Path()).query_range, objectives, first, last, int(step or 60))

@@ -19,6 +19,7 @@ from sloctl.slo.tiles import Points
 
 ROOT = Path(__file__).parents[2]
 SLO = ROOT / "rules/slo/availability.yaml"
+SPAN = ("--from", "2026-11-01", "--to", "2026-11-02")
 T = 1_793_613_600  # 2026-11-02T10:00:00Z
 NAME = "digits-availability"
 
@@ -90,6 +91,18 @@ def test_an_alert_without_an_incident_is_false(outage: Path, tmp_path: Path) -> 
     assert "precision 0%" in result.output
 
 
+def test_an_incident_of_an_slo_that_there_is_not_is_refused(outage: Path, tmp_path: Path) -> None:
+    path = incidents(tmp_path / "i.yaml", ("x", 1, 2))
+    result = run(SLO, "--trace", outage, "--incidents", ROOT / "rules/incidents/sample.yaml")
+    assert result.exit_code == 0
+    document = yaml.safe_load(path.read_text())
+    document["spec"]["incidents"][0]["slo"] = "nobody"
+    path.write_text(yaml.safe_dump(document))
+    result = run(SLO, "--trace", outage, "--incidents", path)
+    assert result.exit_code == 1
+    assert "there is no SLO 'nobody'" in result.output
+
+
 def test_other_windows_may_be_tried(outage: Path) -> None:
     said = json.loads(run(SLO, "--trace", outage, "--windows", ROOT / "rules/windows/demo.yaml", "--json").stdout)
     assert {alert["tier"] for alert in said["alerts"]} == {"page", "ticket"}
@@ -107,6 +120,8 @@ def test_peace_has_no_alerts(tmp_path: Path) -> None:
         (f"at,{good_column(NAME)},{events_column(NAME)}\n1,2\n", "line 2: 2 fields, expected 3 fields"),
         (f"at,{good_column(NAME)},{events_column(NAME)}\n1,2,x\n", "line 2: could not convert"),
         (f"at,{good_column(NAME)},{events_column(NAME)}\n1,2,3\n", "nothing is recorded"),
+        (f"at,{good_column(NAME)},{events_column(NAME)}\n1,2,nan\n", "line 2: expected numbers"),
+        (f"at,{good_column(NAME)},{events_column(NAME)}\n2,2,3\n1,2,3\n", "line 3: expected numbers, and times"),
     ],
 )
 def test_a_trace_that_cannot_be_used_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -122,6 +137,10 @@ def test_a_trace_that_cannot_be_used_is_refused(tmp_path: Path, text: str, messa
         ((), "name either --trace or --prometheus"),
         (("--prometheus", "http://127.0.0.1:9"), "wants --from and --to"),
         (("--trace", "missing.csv"), "missing.csv: No such file"),
+        (("--prometheus", "http://192.0.2.1:9", *SPAN), "expected https, or --insecure"),
+        (("--prometheus", "nowhere", *SPAN), "nowhere: "),
+        (("--prometheus", "http://127.0.0.1:9", *SPAN, "--step", "0.5s"), "in whole seconds"),
+        (("--prometheus", "http://127.0.0.1:9", "--from", "1990-01-01", "--to", "2026-01-01"), "more than 1000000"),
     ],
 )
 def test_wrong_usage_says_what_is_missing(arguments: tuple[str, ...], message: str) -> None:

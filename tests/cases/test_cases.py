@@ -91,6 +91,10 @@ def test_in_json_there_is_each_expectation_and_what_was_found(tmp_path: Path) ->
         ({"at": "1h", "alerts": []}, {"series": {"a": "one"}}, "'one' is no sample"),
         ({"at": "1h", "alerts": []}, {"series": {"a": "0x1000000"}}, "more than 100000 samples"),
         ({"at": "1h", "alerts": []}, {"windows": "nothing.yaml"}, "nothing.yaml"),
+        ({"at": "1h", "precision": "fp32"}, {}, "come of a policy, and none is named"),
+        ({"at": "1h", "slo": "digits-availability", "burnRate": {"7m": 1}}, {}, "keeps no window of 7m"),
+        ({"at": "1h", "slo": "digits-availability", "burnRate": {"1x": 1}}, {}, "keeps no window of 1x"),
+        ({"at": "365000d", "alerts": []}, {}, "more than 100000 samples"),
     ],
 )
 def test_what_makes_no_sense_is_refused(
