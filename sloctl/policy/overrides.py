@@ -6,7 +6,7 @@ from dataclasses import replace
 from sloctl.policy.decisions import Directive, Override, State, Tick
 from sloctl.policy.explain import number
 from sloctl.policy.ladder import Switches
-from sloctl.policy.shedding import Shares, describe
+from sloctl.policy.shed_report import Shares, describe
 
 RULE = "override"
 _HOLDS = {"force_open": "forced_open", "disable": "disabled", "close": "closed", "trip": "open"}

@@ -6,18 +6,16 @@ wave. Where a rule's numbers or its condition are unknown, shares are held.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from sloctl.policy.decisions import Tick
 from sloctl.policy.document import PolicySpec, Shed
-from sloctl.policy.explain import number
 from sloctl.policy.expression import Expression
 from sloctl.policy.facts import Names, Type
 from sloctl.policy.rule import Rule
+from sloctl.policy.shed_report import Course, Shares, ShedReport
 
-_REPORTED = 0.1  # a share that moved by this much since the last report is reported again
 _LONGEST_STEP = 1.0  # seconds of rise after a pause, however long it was
-Shares = tuple[float, ...]
 
 
 def waterfill(rate: float, offered: Sequence[float]) -> Shares:
@@ -46,7 +44,7 @@ class Shedder:
             if isinstance(shed.admit_rate, str)
         }
         self._wanted: dict[str, Shares] = {}  # by active rule, as last known
-        self._reported: Shares | None = None
+        self._report = ShedReport(classes, spec.restore)
         self._last: float | None = None
         self._passed = 0.0
 
@@ -58,7 +56,8 @@ class Shedder:
         # A class that a rule holds below 1 follows that rule; one that was set free rises gradually.
         risen = self.rise(current)
         shares = tuple(want if want < 1 else up for want, up in zip(target, risen, strict=True))
-        self._report(tick, current, target, shares)
+        ended = [rule for rule, _ in self._rules if rule.ended]
+        self._report.step(tick, active, ended, Course(current, target, shares))
         return shares
 
     def advance(self, now: float) -> None:
@@ -87,35 +86,3 @@ class Shedder:
             return shed.admit_rate
         value = self._rates[rule.name].evaluate(tick.facts).value
         return value if isinstance(value, float | int) else math.nan
-
-    def _report(self, tick: Tick, current: Shares, target: Shares, shares: Shares) -> None:
-        for rule, _ in self._rules:
-            if rule.started:
-                self._decide(tick, rule, "shed:start", (current, shares), rule.reason)
-            elif rule.ended:
-                more = f"; shares return within {number(self._restore)} s"
-                self._decide(tick, rule, "shed:end", (current, target), rule.reason + more)
-        if not self._wanted:
-            self._reported = None
-        elif self._reported is None or any(rule.started or rule.ended for rule, _ in self._rules):
-            self._reported = shares
-        else:
-            self._report_change(tick, self._reported, shares)
-
-    def _report_change(self, tick: Tick, reported: Shares, shares: Shares) -> None:
-        moves = [abs(new - old) for new, old in zip(shares, reported, strict=True)]
-        if max(moves, default=0.0) < _REPORTED - 1e-9:
-            return
-        index = moves.index(max(moves))
-        binding = min((rule for rule, _ in self._rules if rule.active), key=lambda r: self._wanted[r.name][index])
-        self._decide(tick, binding, "shed:change", (reported, shares), binding.reason)
-        self._reported = shares
-
-    def _decide(self, tick: Tick, rule: Rule, action: str, change: tuple[Shares, Shares], reason: str) -> None:
-        before, after = (describe(dict(zip(self._classes, shares, strict=True))) for shares in change)
-        tick.decide(rule.name, action, (before, after), reason, rule.facts, context=rule.context)
-
-
-def describe(shares: Mapping[str, float]) -> str:
-    """`high=1 low=0.25`."""
-    return " ".join(f"{name}={number(share)}" for name, share in shares.items())

@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -198,12 +199,62 @@ def test_a_rate_is_given_to_the_highest_classes_first() -> None:
     assert decision.after == "high=1 normal=0.5 low=0"
 
 
-def test_shares_follow_the_load_and_only_large_moves_are_reported() -> None:
+def test_shares_follow_the_load_and_only_large_moves_that_last_are_reported() -> None:
     it = plant(shed(admitRate=90))
     it.run(0.25, offers(50, 80, 20))
-    assert it.run(1, offers(50, 84, 20)) == []
+    assert it.run(60, offers(50, 84, 20)) == []
     assert it.state.admit[1] == pytest.approx(40 / 84)
-    assert actions(it.run(1, offers(50, 160, 20))) == ["shed:change"]
+    assert it.run(19, offers(50, 160, 20)) == []
+    (change,) = it.run(60, offers(50, 160, 20))
+    assert (change.action, change.before) == ("shed:change", "high=1 normal=0.5 low=0")
+    assert change.after == "high=1 normal=0.25 low=0"
+
+
+def test_a_rate_above_the_load_is_no_decision_until_it_holds_something() -> None:
+    """Nor is the end of a rule that has held nothing."""
+    it = plant(shed(admitRate=90))
+    assert it.run(5, offers(50, 20, 10)) == []
+    assert it.run(5, offers(50, 20, 10, queue=0)) == []
+    it.run(5, offers(50, 20, 10))
+    (start,) = it.run(5, offers(50, 40, 10))
+    assert (start.action, start.before, start.after) == (
+        "shed:start",
+        "high=1 normal=1 low=1",
+        "high=1 normal=1 low=0",
+    )
+    assert start.facts == {"queue_length": 40.0}
+    assert actions(it.run(5, offers(50, 40, 10, queue=0))) == ["shed:end"]
+
+
+def test_a_rule_that_takes_over_from_another_is_told_at_its_end() -> None:
+    """While the harder rule holds the class, the milder one changes nothing."""
+    hard = shed(admit={"low": 0.1}) | {"name": "hard"}
+    mild = shed(admit={"low": 0.5}) | {"name": "mild", "when": "inflight > 10", "until": "inflight < 3"}
+    it = plant(hard, mild)
+    (start,) = it.run(1, {"queue_length": 40, "inflight": 0})
+    assert it.run(1, {"queue_length": 40, "inflight": 40}) == []
+    (end,) = it.run(1, {"queue_length": 0, "inflight": 40})
+    assert (start.rule, end.rule, end.before, end.after) == (
+        "hard",
+        "hard",
+        "high=1 normal=1 low=0.1",
+        "high=1 normal=1 low=0.5",
+    )
+    (last,) = it.run(10, {"queue_length": 0, "inflight": 0})
+    assert (last.rule, last.action, last.after) == ("mild", "shed:end", "high=1 normal=1 low=1")
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("low", [10.0, 40.0, 200.0], ids=["a narrow class", "half", "mostly shed"])
+def test_noise_of_the_load_is_hardly_told_of(seed: int, low: float) -> None:
+    """Poisson arrivals read over two seconds: shares follow them, the trail of decisions does not."""
+    noise, it = random.Random(seed), plant(shed(admitRate=100))
+    for _ in range(1800):
+        high, lowest = (max(noise.gauss(rate, math.sqrt(rate / 2)), 0.0) for rate in (80.0, low))
+        it.run(2.0, offers(high, 0.0, lowest))
+    changes = [decision for decision in it.decisions if decision.action == "shed:change"]
+    assert len(changes) <= 2  # in an hour; a share that moves by a tenth from reading to reading
+    assert all(decision.before != decision.after for decision in it.decisions)
 
 
 def test_several_rules_combine_to_the_least_share() -> None:
