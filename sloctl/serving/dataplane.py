@@ -13,7 +13,7 @@ from sloctl.admission.classes import PriorityClasses
 from sloctl.board import Board, Phase
 from sloctl.engines.base import Tensor, TensorSpec
 from sloctl.serving.decode import Envelope, Wanted, lenders, shared_memory_is_off, tensors, timeout, wanted
-from sloctl.serving.errors import RequestError, failed, unavailable
+from sloctl.serving.errors import RequestError, draining, failed, unavailable
 from sloctl.serving.model import ModelService
 from sloctl.serving.parameters import whole
 from sloctl.serving.pending import Answer, Client, Pending
@@ -151,7 +151,7 @@ class DataPlane:
         if self.phase is Phase.RUNNING:
             return
         if self.phase is Phase.DRAINING:
-            raise unavailable("draining", "the server is stopping")
+            raise draining("the server is stopping")
         raise unavailable("starting", "the models are being loaded")
 
     def count(self, model: ModelService, outcome: str) -> None:

@@ -1,6 +1,5 @@
 """V2 over HTTP, as a bare ASGI callable: a framework's routing would cost more than the inference."""
 
-import math
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
@@ -29,6 +28,14 @@ _CLOSE = (b"connection", b"close")
 _UNSUPPORTED = ("trace", "logging")
 _SHARED = re.compile(r"/v2/(system|cuda)sharedmemory(?:/region/(.+))?/(status|register|unregister)", re.DOTALL)
 _STOPPED_HALFWAY = RequestError(499, "the client went away", outcome="cancelled")
+
+
+class _MethodError(RequestError):
+    """Names the method that is allowed, as RFC 9110 wants."""
+
+    def __init__(self, method: str, allowed: str) -> None:
+        super().__init__(405, f"method {method} is not allowed here; expected {allowed}")
+        self.allowed = allowed
 
 
 class _Call:
@@ -81,7 +88,7 @@ class HttpApp:
         except RequestError as error:
             if error.outcome == "cancelled":
                 return  # nobody is there to read an answer
-            status, reason, (headers, body) = error.status, error.reason or "", _error(error)
+            status, reason, (headers, body) = error.status, error.reason, _error(error)
         except Exception:
             log.exception("request failed", path=scope["path"])
             failed = RequestError(500, "internal error", outcome="error", reason="internal")
@@ -138,7 +145,7 @@ class HttpApp:
 
     def _too_large(self) -> RequestError:
         limit = f"serving.maxBodyBytes is {self._max_body}"
-        return RequestError(413, f"the body is too large: {limit}", reason="too_large")
+        return RequestError(413, f"the body is too large: {limit}")
 
     # Shared memory
 
@@ -228,7 +235,7 @@ def _client(receive: Receive) -> Client | None:
 
 def _only(method: str, allowed: str) -> None:
     if method != allowed:
-        raise RequestError(405, f"method {method} is not allowed here; expected {allowed}", reason=allowed)
+        raise _MethodError(method, allowed)
 
 
 def _nothing_at(path: str) -> RequestError:
@@ -241,14 +248,17 @@ def _json(value: Any) -> tuple[list[Header], bytes]:
 
 
 def _error(error: RequestError) -> tuple[list[Header], bytes]:
-    said = {"error": error.message}
-    if error.reason and error.status != 405:
-        said["reason"] = error.reason
+    said: dict[str, str | float] = {"error": error.message, "reason": error.reason}
+    wait = error.retry_after_ms
+    if wait is not None:
+        said["retry_after"] = wait / 1000
     headers, body = _json(said)
-    if error.retry_after is not None:
-        headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
-    if error.status == 405 and error.reason:
-        headers.append((b"allow", error.reason.encode()))
+    if wait is not None:
+        # RFC 9110 has whole seconds; the other one is what several vendors' clients read for less.
+        headers.append((b"retry-after", b"%d" % -(-wait // 1000)))
+        headers.append((b"retry-after-ms", b"%d" % wait))
+    if isinstance(error, _MethodError):
+        headers.append((b"allow", error.allowed.encode()))
     if error.status == 413:
         headers.append(_CLOSE)  # the rest of the body is not worth reading
     return headers, body

@@ -21,7 +21,7 @@ from sloctl.config.daemon import ModelConfig
 from sloctl.engines.base import Tensor, TensorSpec
 from sloctl.serving.batcher import Batcher
 from sloctl.serving.decode import ModelInputs, Wanted
-from sloctl.serving.errors import RequestError, failed, unavailable
+from sloctl.serving.errors import RequestError, draining, failed, unavailable
 from sloctl.serving.faults import FaultSwitch
 from sloctl.serving.lane import LEAD, Job, Lane
 from sloctl.serving.pending import Pending
@@ -401,7 +401,7 @@ class ModelService:
         """Gives every waiting request up and lets idle engines go."""
         for pending in self._batcher.clear():
             self._breaker.release(pending.token)
-            pending.reject(unavailable("draining", "the server stopped before the request ran"))
+            pending.reject(draining("the server stopped before the request ran"))
         for variant in self.variants:
             variant.thread.stop()
 

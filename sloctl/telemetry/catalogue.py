@@ -60,7 +60,8 @@ OUTCOMES = (
     "overloaded",  # refused by the bounded queue or the concurrency limit
     "deadline",  # refused or dropped because it could not be answered in time
     "breaker_open",  # refused while the breaker is open
-    "unavailable",  # refused while starting or draining
+    "unavailable",  # refused while starting
+    "draining",  # refused while the server stops
     "cancelled",  # the client went away
 )
 HEALTH_LEVELS = ("device", "runtime", "model", "context", "inference")

@@ -5,8 +5,6 @@ The reason and the time after which another attempt makes sense are told three t
 for gRPC's own retries (gRFC A6), and as the plain trailer `sloctl-reason`.
 """
 
-import math
-
 import grpc
 from google.protobuf.any_pb2 import Any as Packed
 from google.protobuf.duration_pb2 import Duration
@@ -25,6 +23,7 @@ _BY_STATUS = {
     500: grpc.StatusCode.INTERNAL,
     501: grpc.StatusCode.UNIMPLEMENTED,
     503: grpc.StatusCode.UNAVAILABLE,
+    507: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 _DOMAIN = "sloctl"
 Trailers = tuple[tuple[str, str | bytes], ...]
@@ -38,17 +37,15 @@ def code(error: RequestError) -> grpc.StatusCode:
 
 
 def trailers(error: RequestError) -> Trailers:
-    """The trailing metadata of a refusal; none where there is nothing to add to the status."""
-    if not error.reason:
-        return ()
+    """The trailing metadata of a refusal."""
     rich = Status(code=code(error).value[0], message=error.message)
     _pack(rich, ErrorInfo(reason=error.reason.upper(), domain=_DOMAIN))
     found: list[tuple[str, str | bytes]] = [("sloctl-reason", error.reason)]
-    if error.retry_after is not None:
+    if (wait := error.retry_after_ms) is not None:
         after = Duration()
-        after.FromMilliseconds(milliseconds := math.ceil(error.retry_after * 1000))
+        after.FromMilliseconds(wait)
         _pack(rich, RetryInfo(retry_delay=after))
-        found.append(("grpc-retry-pushback-ms", str(milliseconds)))
+        found.append(("grpc-retry-pushback-ms", str(wait)))
     return (*found, ("grpc-status-details-bin", rich.SerializeToString()))
 
 

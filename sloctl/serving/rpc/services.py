@@ -12,7 +12,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.json_format import ParseDict
 
 from sloctl.serving.dataplane import DataPlane
-from sloctl.serving.errors import RequestError
+from sloctl.serving.errors import RequestError, failed
 from sloctl.serving.model import ModelService
 from sloctl.serving.registry import Kind
 from sloctl.serving.rpc.inference import RpcCall
@@ -47,7 +47,7 @@ class Inference:
             within = float("inf") if left is None else left
             return await plane.infer(model, RpcCall(request), started, trace=trace, within=within)
         except RequestError as error:
-            status, reason = error.status, error.reason or ""
+            status, reason = error.status, error.reason
             raise
         finally:
             if trace is not None and self._tracer is not None:
@@ -91,8 +91,14 @@ class Inference:
         try:
             response.infer_response.CopyFrom(await self.model_infer(request, context))
         except RequestError as error:
-            response.error_message = f"{error.message} ({error.reason})" if error.reason else error.message
+            # Triton's client shows nothing but the message of a stream's error.
+            known = error.outcome == "invalid"
+            response.error_message = error.message if known else f"{error.message} ({error.reason})"
             response.infer_response.id = request.id
+            told = response.infer_response.parameters  # a stream has no trailers until it ends
+            told["sloctl_reason"].string_param = error.reason
+            if (wait := error.retry_after_ms) is not None:
+                told["sloctl_retry_after_ms"].int64_param = wait
         if _FINAL in request.parameters and request.parameters[_FINAL].bool_param:
             response.infer_response.parameters["triton_final_response"].bool_param = True
         return response
@@ -257,10 +263,11 @@ def _refusing(act: Method) -> Method:
     async def answer(request: Any, context: Context) -> Any:
         try:
             return await act(request, context)
-        except RequestError as error:
-            return await context.abort(code(error), error.message, trailers(error))
-        except Exception as error:
+        except RequestError as raised:
+            error = raised
+        except Exception as raised:
             log.exception("call failed", request=type(request).__name__)
-            return await context.abort(grpc.StatusCode.INTERNAL, f"internal error: {type(error).__name__}")
+            error = failed("internal", f"internal error: {type(raised).__name__}")
+        return await context.abort(code(error), error.message, trailers(error))
 
     return answer
