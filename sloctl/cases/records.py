@@ -63,7 +63,7 @@ def from_prometheus(ask: Ask, objectives: Sequence[Objective], start: int, end: 
     place = {at: index for index, at in enumerate(ends)}
     for column, objective in enumerate(objectives):
         fine, valid = ({}, {}) if not ends else _asked(ask, objective, ends, step)
-        events = tiled(objective, fine, valid)
+        events = tiled(objective, fine, valid, len(ends))
         for at, g, t in zip(events.times, events.good, events.total, strict=True):
             good[place[at], column], total[place[at], column] = g, t
     zero = np.zeros((1, len(objectives)), np.int64)

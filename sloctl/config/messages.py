@@ -182,8 +182,12 @@ def _name(loc: Loc) -> str:
 
 
 def _bound(bound: Any, value: Any) -> str:
-    # Durations are bounded in seconds, but written with their unit.
-    return format_duration(bound) if isinstance(value, str) else f"{bound:g}"
+    # Durations are bounded in seconds, but written with their unit; shares and sizes likewise.
+    if not isinstance(value, str):
+        return f"{bound:g}"
+    if value.endswith("%"):
+        return f"{bound:.0%}"
+    return f"{bound:g} bytes" if value.endswith("B") else format_duration(bound)
 
 
 def _wanted_type(kind: str) -> str:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,7 @@ def notifier(config: AlertsConfig, folder: Path, external_url: str) -> Notifier 
 def poster(target: AlertmanagerConfig, folder: Path) -> Post:
     """Posts over a connection that is kept, with the token that the file holds at that moment."""
     import requests  # a sixth of a second, which a daemon without Alertmanagers does not pay
+    from urllib3.exceptions import HTTPError
 
     session = requests.Session()
     session.trust_env = False  # a .netrc would take the token's place
@@ -210,8 +212,8 @@ def poster(target: AlertmanagerConfig, folder: Path) -> Post:
         answer: requests.Response = session.post(
             url, body, headers=headers, timeout=target.timeout, allow_redirects=False, stream=True
         )
-        answer.raw.read(_MOST_ANSWER)  # so that the connection can be used again
-        answer.close()
+        with answer, suppress(HTTPError, OSError):  # the status has been said, whatever becomes of the rest
+            answer.raw.read(_MOST_ANSWER)  # so that the connection can be used again
         return answer.status_code
 
     return post

@@ -18,8 +18,15 @@ _MOST_ANSWER = 4 << 20  # bytes
 _CHUNK = 1 << 16
 
 
+_REFUSED = (400, 422)  # Prometheus' own: of a query that it cannot parse, or not evaluate
+
+
 class SourceError(Exception):
     """A Prometheus did not answer a query; the message says why."""
+
+
+class QueryError(SourceError):
+    """It answers, but this query has no answer that can be used; others may have."""
 
 
 class PrometheusApi:
@@ -49,10 +56,10 @@ class PrometheusApi:
         try:
             series = answer["data"]["result"]
             if answer["data"]["resultType"] != "matrix" or len(series) > 1:
-                raise SourceError(f"expected one series, got {len(series)} for {query}")
+                raise QueryError(f"expected one series, got {len(series)} for {query}")
             values = series[0]["values"] if series else []
             return {int(at): value for at, text in values if math.isfinite(value := float(text))}
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             raise SourceError(f"its answer is not one of Prometheus: {error!r}") from None
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
@@ -83,7 +90,8 @@ class PrometheusApi:
         if answer.status_code == 200 and isinstance(said, dict) and said.get("status") == "success":
             return said
         why = said.get("error", "") if isinstance(said, dict) else ""
-        raise SourceError(f"it answers {answer.status_code}{f': {str(why)[:300]}' if why else ''}")
+        refused = QueryError if why and answer.status_code in _REFUSED else SourceError
+        raise refused(f"it answers {answer.status_code}{f': {str(why)[:300]}' if why else ''}")
 
     def _bounded(self, answer: "requests.Response") -> Iterator[bytes]:
         size, end = 0, time.monotonic() + 2 * self._config.timeout

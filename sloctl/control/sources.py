@@ -4,6 +4,7 @@ The tick never waits for the network. An SLO without new data for the source's `
 data: what policies read of it is unknown, and its alerts stay as they are.
 """
 
+import math
 import threading
 import time
 from collections import deque
@@ -16,10 +17,10 @@ from typing import Any, Protocol
 import structlog
 
 from sloctl.config.daemon import PrometheusConfig
-from sloctl.control.prometheus_api import PrometheusApi, SourceError
+from sloctl.control.prometheus_api import PrometheusApi, QueryError, SourceError
 from sloctl.slo.evaluate import Evaluator
 from sloctl.slo.objective import Objective, Query, source_of
-from sloctl.slo.tiles import Coverage, Events, Points, expressions, tiled, until, without
+from sloctl.slo.tiles import Coverage, Events, Points, TooManyError, expressions, tiled, until, without
 from sloctl.telemetry import catalogue as c
 from sloctl.telemetry.families import Family, SummaryValue
 from sloctl.telemetry.timestamps import rfc3339
@@ -62,6 +63,7 @@ class Feed:
     step: int  # seconds of a tile
     coverage: Coverage
     newest: int | None = None
+    error: str = ""  # of its own queries, while the Prometheus answers others
 
     def ask(self, api: Api, now: float) -> Answer | None:
         """Asks for the next stretch, None if nothing is missing at this Unix time. Raises SourceError."""
@@ -71,11 +73,16 @@ class Feed:
         after, upto = stretch
         queries = expressions(self.objective, self.step)
         good, total = (api.query_range(query, after + self.step, upto, self.step) for query in queries)
+        try:
+            events = tiled(self.objective, good, total, math.ceil(self.coverage.reach / self.step))
+        except TooManyError as error:
+            raise QueryError(str(error)) from None
         last = max(total, default=None)
         end = self.coverage.cover(after, upto, last, now)
         self.newest = max((end for end in (self.newest, last) if end is not None), default=None)
-        events = until(tiled(self.objective, good, total), end)
-        return Answer(self.objective.name, events, self.coverage.low or 0, self.coverage.high or 0, self.newest)
+        return Answer(
+            self.objective.name, until(events, end), self.coverage.low or 0, self.coverage.high or 0, self.newest
+        )
 
 
 class Source:
@@ -93,6 +100,7 @@ class Source:
         self._api, self._wall = api, wall
         self._stopped = threading.Event()
         self._pause = 0.0
+        self._turns = deque(feeds)
 
     def start(self) -> None:
         """Begins to ask."""
@@ -107,10 +115,14 @@ class Source:
             pass
 
     def round(self) -> float:
-        """Asks for the next stretch of every SLO; returns the seconds until the next round."""
+        """Asks for the next stretch of every SLO; returns the seconds until the next round.
+
+        One whose query is refused costs itself only. After a failure of the Prometheus the next round begins with the
+        SLO behind the one that met it, so that a query which takes too long holds up no other for ever.
+        """
         begin = time.perf_counter()
         try:
-            found = [self._take(feed) for feed in self.feeds]
+            found = [self._take(self._next()) for _ in self.feeds]
         except SourceError as error:
             self.failures += 1
             self._tell(str(error))
@@ -123,16 +135,31 @@ class Source:
         self._pause = 0.0
         return min(found, default=self.config.interval)
 
+    def _next(self) -> Feed:
+        self._turns.rotate(-1)
+        return self._turns[-1]
+
     def _take(self, feed: Feed) -> float:
         """Asks for the next stretch of an SLO; returns the seconds until there may be more."""
         now = self._wall()
-        answer = None if self._stopped.is_set() else feed.ask(self._api, now)
-        if answer is not None:
-            self.answers.append(answer)
         until_next = max(self.config.interval - (now - _SETTLE) % self.config.interval, _SOON)
+        try:
+            answer = None if self._stopped.is_set() else feed.ask(self._api, now)
+        except QueryError as error:
+            self._refused(feed, str(error))
+            return until_next
+        if answer is not None:
+            feed.error = ""
+            self.answers.append(answer)
         if feed.coverage.wanted(now - _SETTLE) is None:
             return until_next
         return min(until_next, _LATE) if feed.coverage.waits else _SOON
+
+    def _refused(self, feed: Feed, error: str) -> None:
+        self.failures += 1
+        if not feed.error:
+            log.warning("a query has no answer", source=self.name, slo=feed.objective.name, reason=error)
+        feed.error = error
 
     def _tell(self, error: str) -> None:
         if bool(error) != bool(self.error):
@@ -170,7 +197,7 @@ class Sources:
             while source.answers:
                 self._insert(evaluator, source.answers.popleft(), skew, excludes)
             for feed in source.feeds:
-                self._judge(feed.objective.name, source, wall)
+                self._judge(feed, source, wall)
                 newest = self._taken[feed.objective.name].get("newest")
                 if newest is not None:
                     evaluator.known(feed.objective.name, newest + skew)
@@ -181,13 +208,14 @@ class Sources:
         evaluator.insert(answer.slo, [at + skew for at in events.times], events.good, events.total)
         self._taken[answer.slo] = {"low": answer.low, "high": answer.high, "newest": answer.newest}
 
-    def _judge(self, slo: str, source: Source, wall: float) -> None:
+    def _judge(self, feed: Feed, source: Source, wall: float) -> None:
+        slo = feed.objective.name
         newest = self._taken[slo].get("newest")
         if newest is not None and wall - newest <= source.config.staleness:
             self.reasons.pop(slo, None)
             return
         since = f"no value since {rfc3339(newest)}" if newest is not None else "no value yet"
-        self.reasons[slo] = f"Prometheus {source.name}: {source.error or since}"
+        self.reasons[slo] = f"Prometheus {source.name}: {source.error or feed.error or since}"
 
     def saved(self) -> dict[str, dict[str, Any]]:
         """What has been taken of each SLO."""

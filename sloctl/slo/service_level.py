@@ -1,5 +1,6 @@
 """`kind: ServiceLevel`, sloctl's own short form of SLOs, and its objectives."""
 
+import re
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -23,15 +24,16 @@ def _expression(text: str) -> str:
     return text
 
 
+_PERCENT = re.compile(r"(-?[0-9]{1,20}(?:\.[0-9]{1,20})?)%")
+
+
 def _share(value: Any) -> Any:
-    if isinstance(value, str) and value.endswith("%"):
-        try:
-            return float(Decimal(value[:-1]) / 100)
-        except ArithmeticError:
-            raise ValueError("expected a share such as 99.9%") from None
-    if isinstance(value, str):
-        raise ValueError("expected a share such as 99.9% or 0.999")  # noqa: TRY004  pydantic reads ValueErrors
-    return value
+    if not isinstance(value, str):
+        return value
+    percent = _PERCENT.fullmatch(value)
+    if percent is None:
+        raise ValueError("expected a share such as 99.9% or 0.999")
+    return float(Decimal(percent[1]) / 100)
 
 
 _SHARE_FORM = WithJsonSchema(
@@ -113,7 +115,7 @@ class ObjectiveSpec(Model):
     period: Period | None = None
     labels: Labels = Field(default_factory=dict)
     each: Each | None = None
-    minimum_events: Annotated[int, Field(ge=0)] = 0
+    minimum_events: Annotated[int, Field(ge=0, le=10**9)] = 0
     alerts: dict[Literal["page", "ticket"], Alert] = Field(default_factory=dict)
     description: str = ""
 
@@ -133,10 +135,6 @@ class ObjectiveSpec(Model):
         return self.bad_time.when if self.bad_time else self.sli or ""
 
 
-def _left(value: Any) -> Any:
-    return float(Decimal(value[:-1]) / 100) if isinstance(value, str) and value.endswith("%") else value
-
-
 _LEFT_FORM = WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?%$"}]})
 
 
@@ -147,7 +145,7 @@ class BudgetPolicy(Model):
     """
 
     name: Name
-    below: Annotated[float, BeforeValidator(_left), Field(ge=-10, le=1), _LEFT_FORM]
+    below: Annotated[float, BeforeValidator(_share), Field(ge=-10, le=1), _LEFT_FORM]
     message: Annotated[str, Field(min_length=1, max_length=500)]
     severity: Literal["page", "ticket"] = "ticket"
     action: dict[str, Any] | None = None

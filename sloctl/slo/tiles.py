@@ -34,16 +34,27 @@ def expressions(objective: Objective, step: int) -> tuple[str, str]:
     return events(objective.indicator, step)
 
 
-def tiled(objective: Objective, good: Points, total: Points) -> Events:
+class TooManyError(ValueError):
+    """More events than can be counted exactly; the message says what to do."""
+
+
+def tiled(objective: Objective, good: Points, total: Points, together: int) -> Events:
     """The events of tiles by their ends. What has no number, or fewer than no events, is no tile.
 
-    Of an objective over time slices the slices of these tiles, all of whose tiles must have been asked for.
+    So many tiles are added up `together`. Of an objective over time slices the slices of these tiles, all of whose
+    tiles must have been asked for. Raises TooManyError.
     """
     unit = 1 if objective.slices else objective.unit
+    most = math.inf if objective.slices else _MOST_COUNTS / (unit * max(together, 1))
     found: list[tuple[int, int, int]] = []
     for end in sorted(total):
         valid, fine = total[end], good.get(end, math.nan)
         if valid >= 0 and not math.isnan(fine) and math.isfinite(valid):
+            if valid > most:
+                raise TooManyError(
+                    f"{valid:.3g} events in a single interval, and no more than {most:.2g} can be counted; "
+                    "expected larger units, such as both queries divided by 1e6"
+                )
             fine = min(max(fine, 0.0), valid)
             found.append((end, *_parts(fine, valid, objective, unit)))
     if objective.slices is not None:
@@ -52,6 +63,7 @@ def tiled(objective: Objective, good: Points, total: Points) -> Events:
     return Events(times, goods, totals)
 
 
+_MOST_COUNTS = 2**62  # of the tiles that are added up: windows are differences in 64 bits, with a sign
 _FINE = 10**6  # parts of an event while slices are added up
 
 

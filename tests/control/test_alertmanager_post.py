@@ -1,5 +1,6 @@
 """Posting to an Alertmanager over real sockets: the token of the moment, no redirects, no waiting for ever."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -93,6 +94,24 @@ def test_one_that_does_not_answer_in_time_counts_as_failed(server: Server, tmp_p
     sender.offer({(("alertname", "A"),): {}})
     assert not sender.send()
     assert sender.counters.failed == 1
+
+
+@pytest.mark.parametrize("rest", [b"content-length: 9\r\n\r\n{", b"transfer-encoding: chunked\r\n\r\nno length\r\n"])
+def test_an_answer_that_breaks_off_ends_no_sender(rest: bytes, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"HTTP/1.1 200 OK\r\n" + rest)
+                connection.recv(1 << 16)  # until the other side gives up
+
+        threading.Thread(target=answer, daemon=True).start()
+        sender = Sender("am", poster(target(f"http://127.0.0.1:{listener.getsockname()[1]}"), tmp_path))
+        sender.offer({(("alertname", "A"),): {}})
+        assert sender.send()
+    assert sender.counters.sent == 1
 
 
 def test_a_slow_one_holds_up_neither_the_tick_nor_another(server: Server, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sloctl.config.daemon import PrometheusConfig
-from sloctl.control.prometheus_api import SourceError
+from sloctl.control.prometheus_api import QueryError, SourceError
 from sloctl.control.sources import Feed, Source, Sources
 from sloctl.slo.evaluate import Evaluator
 from sloctl.slo.objective import Objective, QueryRatio, Slices
@@ -164,3 +164,49 @@ def test_what_was_known_stays_counted_while_there_is_no_data(change: Callable[[T
         daemon.step(60)
     assert daemon.evaluator.no_data == {"fleet"}
     assert daemon.evaluator.counted("fleet") == (pytest.approx(5400), pytest.approx(6000))
+
+
+class Fleets:
+    """Several SLOs of one Prometheus; `errors` by what their queries hold in place of answers."""
+
+    def __init__(self, errors: dict[str, SourceError], value: float = 100.0) -> None:
+        self.errors, self.value = errors, value
+
+    def query_range(self, query: str, start: int, end: int, step: int) -> Points:
+        for part, error in self.errors.items():
+            if part in query:
+                raise error
+        return dict.fromkeys(range(start, end + 1, step), self.value)
+
+
+def reasons_of(api: Fleets, rounds: int) -> tuple[dict[str, str], str]:
+    """Why SLOs have no data, and the error of their Prometheus."""
+    objectives = [
+        Objective(name, "f", name, QueryRatio(f"{name}_all", bad=f"{name}_bad"), 0.99, 3600.0) for name in "abc"
+    ]
+    evaluator = Evaluator(objectives, ())
+    evaluator.advance(T + 2.0, np.zeros(3, np.int64), np.zeros(3, np.int64))
+    source = Source("main", CONFIG, api, [Feed(o, 60, Coverage(60, 3600.0, 300.0)) for o in objectives], lambda: T + 2)
+    sources = Sources([source], {})
+    for _ in range(rounds):
+        source.round()
+    sources.feed(evaluator, T + 2.0, 0.0)
+    return sources.reasons, source.error
+
+
+def test_a_query_that_is_refused_costs_its_own_slo_only() -> None:
+    reasons, error = reasons_of(Fleets({"a_all": QueryError("it answers 422: many-to-many")}), 1)
+    assert reasons == {"a": "Prometheus main: it answers 422: many-to-many"}
+    assert not error
+
+
+def test_a_query_that_always_takes_too_long_holds_up_the_others_for_one_round_at_most() -> None:
+    reasons, error = reasons_of(Fleets({"b_all": SourceError("timed out")}), 2)
+    assert reasons == {"b": "Prometheus main: timed out"}
+    assert error == "timed out"
+
+
+def test_more_events_than_can_be_counted_are_no_data_with_words_and_no_failing_tick() -> None:
+    reasons, _ = reasons_of(Fleets({}, 1e13), 1)
+    assert set(reasons) == {"a", "b", "c"}
+    assert "both queries divided by 1e6" in reasons["a"]

@@ -109,6 +109,11 @@ def test_with_too_few_events_no_alert_fires(
         pytest.param({"sli": "success; drop", "target": 0.9}, "is no indicator", id="no expression"),
         pytest.param({"sli": "success"}, "expected a target with sli", id="no target"),
         pytest.param({"sli": "success", "target": "most"}, "a share such as 99.9%", id="a target in words"),
+        pytest.param({"sli": "success", "target": "1_0%"}, "a share such as 99.9%", id="a target no schema takes"),
+        pytest.param({"sli": "success", "target": "100%"}, "less than 100%", id="a target without a budget"),
+        pytest.param(
+            {"sli": "success", "target": 0.999, "minimumEvents": 10**23}, "at most 1e+09", id="more than 64 bits hold"
+        ),
         pytest.param({}, "either sli with target, or badTime", id="nothing"),
         pytest.param({"sli": "engine_time < 200s", "target": 0.9999}, "outside the histogram", id="beyond the bounds"),
         pytest.param({"sli": "success", "target": 0.9}, "can never fire", id="a page that cannot fire"),
@@ -154,7 +159,9 @@ def test_planned_times_are_left_out_of_every_objective(tmp_path: Path) -> None:
         ({"action": {"precision": "downn"}}, "unknown variant 'downn'; did you mean \"down\""),
         ({"action": {"precision": "down", "breaker": "trip"}}, "an action is exactly one of"),
         ({"action": {"shed": {"admit": {"lowest": 0.5}}}}, ""),
-        ({"below": "110%"}, "at most 1"),
+        ({"below": "110%"}, "at most 100%"),
+        ({"below": "most"}, "a share such as 99.9%"),
+        ({"below": "%"}, "a share such as 99.9%"),
         ({"message": ""}, "message is empty"),
     ],
 )

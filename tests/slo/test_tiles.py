@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sloctl.slo.objective import Indicator, Objective, QueryRatio, QueryShare, QueryThreshold, Slices
-from sloctl.slo.tiles import Coverage, Events, expressions, tiled, until
+from sloctl.slo.tiles import Coverage, Events, TooManyError, expressions, tiled, until
 
 RATIO = QueryRatio("sum(increase(all[{{.window}}]))", bad="sum(increase(bad[{{.window}}]))")
 M = 10**6
@@ -38,14 +38,26 @@ def test_a_tile_is_asked_for_as_a_recording_rule_would_record_it() -> None:
     ],
 )
 def test_answers_as_events(good: dict[int, float], total: dict[int, float], expected: Events) -> None:
-    assert tiled(objective(), good, total) == expected
+    assert tiled(objective(), good, total, 1440) == expected
 
 
 def test_shares_and_samples_count_as_one_event() -> None:
     share = objective(QueryShare("q[{{.window}}]"))
-    assert tiled(share, {T: 0.25}, {T: 1.0}) == Events((T,), (share.unit // 4,), (share.unit,))
+    assert tiled(share, {T: 0.25}, {T: 1.0}, 1440) == Events((T,), (share.unit // 4,), (share.unit,))
     sample = objective(QueryThreshold("q", "lte", 0.85))
-    assert tiled(sample, {T: 3.0}, {T: 4.0}) == Events((T,), (3,), (4,))
+    assert tiled(sample, {T: 3.0}, {T: 4.0}, 1440) == Events((T,), (3,), (4,))
+
+
+def test_what_64_bits_cannot_hold_is_refused_and_what_they_hold_is_exact() -> None:
+    tiles = 30 * 1440
+    bytes_ = 6e10  # a gigabyte a second
+    with pytest.raises(TooManyError, match="both queries divided by"):
+        tiled(objective(), {T: bytes_}, {T: bytes_}, tiles)
+    with pytest.raises(TooManyError):
+        tiled(objective(), {T: 1.0}, {T: 1e300}, 1)
+    most = 2**62 / M / tiles
+    found = tiled(objective(), {T: most}, {T: most}, tiles)
+    assert sum(found.total * tiles) < 2**63
 
 
 @pytest.mark.parametrize(("target", "good"), [(0.9, (1, 0)), (None, (10**12, 8 * 10**11))])
@@ -54,7 +66,7 @@ def test_time_slices_are_judged_from_their_tiles(target: float | None, good: tup
     tiles = {T + 20 + 60 * n: 10.0 for n in range(4)}  # 1_700_000_060 is no bound of two minutes
     fine = dict(zip(tiles, (10.0, 10.0, 10.0, 6.0), strict=True))
     ends = tuple(sorted({math.ceil(end / 120) * 120 for end in tiles}))
-    found = tiled(sliced, fine, tiles)
+    found = tiled(sliced, fine, tiles, 1440)
     assert found.times == ends
     assert found.good == good
 
