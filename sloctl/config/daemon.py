@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from sloctl.config.base import Bytes, Duration, Model
+from sloctl.config.tenants import HeaderName, TenantsConfig
 from sloctl.config.urls import Url, is_loopback, is_private
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
@@ -22,6 +23,8 @@ class ServingConfig(Model):
     max_body_bytes: Annotated[int, Field(gt=0)] = 64 * 1024 * 1024
     drain_timeout: Duration = 10.0
     shared_memory: bool | None = None  # who may register it reads and writes this user's; by default on a loopback host
+    priority_header: HeaderName | None = "x-sloctl-priority"  # a class by its name, or V2's number; null: none
+    timeout_header: HeaderName | None = "x-sloctl-timeout-ms"
 
     @property
     def rpc_port(self) -> int:
@@ -243,6 +246,7 @@ class DaemonConfig(Model):
     devices: list[str] = Field(default=[], max_length=64)  # in place of device: a data plane on each
     priorities: list[Name] = Field(default=["high", "normal", "low"], min_length=1, max_length=8)
     default_priority: Name = "normal"
+    tenants: TenantsConfig | None = None  # none: requests are not told apart by who sends them
     slos: list[str] = Field(default=[])  # files or globs
     policies: list[str] = Field(default=[])
     prometheus: Annotated[dict[Name, PrometheusConfig], Field(max_length=16)] = Field(default_factory=dict)
@@ -260,6 +264,10 @@ class DaemonConfig(Model):
             raise ValueError("a model is named twice")
         if self.default_priority not in self.priorities:
             raise ValueError(f"defaultPriority {self.default_priority!r} is not among priorities")
+        headers = [self.serving.priority_header, self.serving.timeout_header, self.tenants and self.tenants.header]
+        given = [header for header in headers if header]
+        if len(set(given)) != len(given):
+            raise ValueError("a header is there for two things; expected one each for priority, timeout and tenant")
         return self
 
     @property

@@ -53,7 +53,10 @@ class LiveFacts:
         return self._senses.health.serving[self._model]
 
     def offered(self, priority: str | None = None) -> float:
-        """Requests that arrived a second, of one class or all, whatever became of them."""
+        """Requests that arrived a second, of one class or all, whatever became of them.
+
+        But for those over their tenant's rate: no precision would have served them.
+        """
         ended = {p: self._ended(p) for p in self._senses.board.topology.priorities}
         total = sum(ended.values())
         # Outcomes are counted when requests end. What arrived and waits would be missed, and most so when load
@@ -66,7 +69,8 @@ class LiveFacts:
         return arrived * share
 
     def _ended(self, priority: str) -> float:
-        return sum(self._recent.rate(c.REQUESTS, self._model, priority, outcome) for outcome in c.OUTCOMES)
+        offered = (outcome for outcome in c.OUTCOMES if outcome != "rate_limited")
+        return sum(self._recent.rate(c.REQUESTS, self._model, priority, outcome) for outcome in offered)
 
     def served(self) -> float:
         """Requests answered with a result, a second."""

@@ -3,15 +3,16 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from math import inf
 from typing import Any, Protocol, TypeVar
 
 import structlog
 
 from sloctl import __version__
 from sloctl.admission.classes import PriorityClasses
+from sloctl.admission.tenants import Tenant, Tenants
 from sloctl.board import Board, Phase
 from sloctl.engines.base import Tensor, TensorSpec
+from sloctl.serving.asked import Asked, Headers
 from sloctl.serving.decode import Envelope, Wanted, lenders, shared_memory_is_off, tensors, timeout, wanted
 from sloctl.serving.errors import RequestError, draining, failed, unavailable
 from sloctl.serving.model import ModelService
@@ -23,6 +24,7 @@ from sloctl.serving.tracing import Trace
 from sloctl.serving.variant import VERSION, Variant
 
 log = structlog.get_logger("sloctl.serving")
+_NOTHING = Asked()
 _EXTENSIONS = ["binary_tensor_data", "model_configuration", "statistics"]
 Response_co = TypeVar("Response_co", covariant=True)
 
@@ -40,7 +42,7 @@ class Call(Protocol[Response_co]):
 class DataPlane:
     """All hosted models behind the operations that the protocol names. Methods raise RequestError.
 
-    `regions` is None where shared memory is off.
+    `regions` is None where shared memory is off, `headers` where none are read, `tenants` where nobody is told apart.
     """
 
     def __init__(
@@ -50,14 +52,19 @@ class DataPlane:
         classes: PriorityClasses,
         regions: Regions | None = None,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        headers: Headers | None = None,
+        tenants: Tenants | None = None,
     ) -> None:
         self.models = models
+        self.headers = headers
         self.phase = Phase.STARTING
         self.ending = ""  # why this process is about to end, to be started anew
         self.clock = clock
         self._board = board
         self._classes = classes
         self._regions = regions
+        self.tenants = tenants
         self._loop = asyncio.get_running_loop()
 
     def model(self, name: str, version: str | None = None) -> ModelService:
@@ -78,23 +85,27 @@ class DataPlane:
         started: float,
         client: Client | None = None,
         trace: Trace | None = None,
-        within: float = inf,
+        asked: Asked = _NOTHING,
     ) -> Response_co:
-        """The response. `started` is when the request was seen, `within` how many seconds its transport gives it.
+        """The response. `started` is when the request was seen, `asked` what its transport says about it.
 
         Whatever happens, the request is counted under exactly one outcome.
         """
-        priority = self._classes.default
+        priority = self._classes.default if asked.priority is None else asked.priority
+        tenant: Tenant | None = None
         outcome = "error"
         try:
             self._open_for_requests()
+            if self.tenants is not None:
+                tenant = self.tenants.find(asked.tenant, self.clock())
+                self._charge(self.tenants, tenant, asked.tenant)
             model.require()
             envelope, tail = call.read()
-            if envelope.parameters:
+            if envelope.parameters and asked.priority is None:
                 priority = self._classes.index(whole(envelope.parameters, "priority"))
             wants = wanted(envelope, model.inputs, model.everything, self._regions)
             now = self.clock()
-            deadline = started + min(timeout(envelope.parameters, model.config.deadline), within)
+            deadline = started + min(timeout(envelope.parameters, model.config.deadline), asked.within)
             token = model.admit(now, priority, deadline)
             try:
                 pending = self._pend(model, envelope, tail, priority, deadline, now, token, client)
@@ -144,6 +155,19 @@ class DataPlane:
         pending = Pending(inputs, rows, signature, priority, deadline, now, token, future, client, lent)
         model.enqueue(pending)
         return pending
+
+    def _charge(self, tenants: Tenants, tenant: Tenant, name: str) -> None:
+        """Takes a request out of the tenant's rate; `name` is how it calls itself. Raises RequestError."""
+        if tenants.closed and tenant is tenants.others:
+            raise RequestError(403, f"tenant {name!r} is not one that may ask here", reason="unknown_tenant")
+        wait = tenant.spend(self.clock())
+        if wait:
+            message = f"tenant {name!r} is over its rate of {tenant.rate:g} requests a second"
+            raise RequestError(429, message, outcome="rate_limited", reason="rate_limited", retry_after=wait)
+
+    def asked(self, found: Mapping[bytes, bytes]) -> Asked:
+        """What headers ask for, of those that `headers` names. Raises RequestError."""
+        return self.headers.read(found) if self.headers is not None else _NOTHING
 
     def _open_for_requests(self) -> None:
         if self.ending:

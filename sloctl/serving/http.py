@@ -8,6 +8,7 @@ import orjson
 import structlog
 
 from sloctl.engines.base import Tensor
+from sloctl.serving.asked import Asked, twice
 from sloctl.serving.dataplane import DataPlane
 from sloctl.serving.decode import Envelope, Wanted, parse
 from sloctl.serving.encode import Header
@@ -62,6 +63,7 @@ class HttpApp:
         self._plane = plane
         self._tracer = tracer
         self._max_body = max_body
+        self._asking = plane.headers.names if plane.headers else frozenset()
         self._infer_paths: dict[str, ModelService] = {}
         for name, model in plane.models.items():
             self._infer_paths[f"/v2/models/{name}/infer"] = model
@@ -77,9 +79,9 @@ class HttpApp:
             if model is not None and scope["method"] == "POST":
                 if self._tracer is not None:
                     trace = self._tracer.begin(model.name, scope["headers"], started)
-                json_length, body = await self._read(model, scope["headers"], receive)
+                json_length, asked, body = await self._read(model, scope["headers"], receive)
                 call = _Call(body, json_length)
-                headers, body = await plane.infer(model, call, started, _client(receive), trace)
+                headers, body = await plane.infer(model, call, started, _client(receive), trace, asked)
                 status = 200
             elif (shared := _SHARED.fullmatch(scope["path"])) is not None:
                 status, (headers, body) = 200, _json(await self._shared_memory(scope["method"], shared, receive))
@@ -100,24 +102,31 @@ class HttpApp:
 
     # Inference
 
-    async def _read(self, model: ModelService, headers: list[Header], receive: Receive) -> tuple[int | None, bytes]:
-        """The length of the JSON before binary tensors, and the body."""
+    async def _read(
+        self, model: ModelService, headers: list[Header], receive: Receive
+    ) -> tuple[int | None, Asked, bytes]:
+        """The length of the JSON before binary tensors, what headers ask for, and the body."""
         try:
-            json_length = self._check_headers(headers)
+            json_length, asked = self._check_headers(headers)
             message = await receive()
             body = message.get("body", b"")
             if message.get("more_body") or message["type"] == "http.disconnect" or len(body) > self._max_body:
                 body = await self._rest(message, receive)
-            return json_length, body
+            return json_length, asked, body
         except RequestError as error:
             self._plane.count(model, error.outcome)
             raise
 
-    def _check_headers(self, headers: list[Header]) -> int | None:
-        """The length of the JSON before binary tensors, None without them."""
-        json_length = None
+    def _check_headers(self, headers: list[Header]) -> tuple[int | None, Asked]:
+        """The length of the JSON before binary tensors (None without them), and what else they ask for."""
+        json_length, asking = None, self._asking
+        found: dict[bytes, bytes] = {}
         for name, value in headers:
-            if name == b"content-length":
+            if name in asking:
+                if name in found:
+                    raise twice(name)
+                found[name] = value
+            elif name == b"content-length":
                 if len(value) > 15 or int(value) > self._max_body:  # the parser saw to it that these are digits
                     raise self._too_large()
             elif name == b"inference-header-content-length":
@@ -126,7 +135,7 @@ class HttpApp:
                 json_length = int(value)
             elif name == b"content-encoding" and value.lower() != b"identity":
                 raise RequestError(415, "compressed requests are not supported; send them as they are")
-        return json_length
+        return json_length, self._plane.asked(found)
 
     async def _rest(self, message: Message, receive: Receive) -> bytes:
         """Reads on until the body is whole, and no further than it may be long."""

@@ -20,9 +20,11 @@ import structlog
 import uvicorn
 
 from sloctl.admission.classes import PriorityClasses
+from sloctl.admission.tenants import Tenants
 from sloctl.board import Board, Ending, LevelState, Phase, PlaneStatus
 from sloctl.config.runtime import Runtime
 from sloctl.connection import Connection
+from sloctl.serving.asked import Headers
 from sloctl.serving.dataplane import DataPlane
 from sloctl.serving.door import Door
 from sloctl.serving.http import HttpApp
@@ -90,7 +92,9 @@ class Process:
         classes = PriorityClasses.of(daemon.priorities, daemon.default_priority)
         self._others = others
         regions = Regions(Record(regions_fd), device, bool(others)) if daemon.serving.shares_memory else None
-        self._plane = DataPlane(board, self._models, classes, regions)
+        # Those that share the work share each tenant's rate.
+        tenants = Tenants(daemon.tenants, len(daemon.hosts)) if daemon.tenants else None
+        self._plane = DataPlane(board, self._models, classes, regions, headers=Headers(daemon), tenants=tenants)
         tracer, most = self._make_tracer(), daemon.serving.max_body_bytes
         app = HttpApp(self._plane, most, tracer)
         self._rpc = _rpc(self._plane, daemon.serving.host, grpc_port, most, tracer)

@@ -56,6 +56,7 @@ OUTCOMES = (
     "ok",  # answered with a result
     "invalid",  # the client's mistake: 4xx
     "error",  # the engine failed or gave a non-finite result
+    "rate_limited",  # refused by the rate of its tenant
     "shed",  # refused by the admitted share of its priority class
     "overloaded",  # refused by the bounded queue or the concurrency limit
     "deadline",  # refused or dropped because it could not be answered in time

@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 
 from sloctl.admission.classes import PriorityClasses
+from sloctl.admission.tenants import Tenants
 from sloctl.board import Board, Phase
 from sloctl.config.daemon import DaemonConfig, ModelConfig
 from sloctl.config.runtime import Runtime
 from sloctl.engines.base import EngineError, Execution, Flight, Inputs, LayerInfo, LayerTime, Tensor, TensorSpec
 from sloctl.engines.batch import joined
+from sloctl.serving.asked import Headers
 from sloctl.serving.dataplane import DataPlane
 from sloctl.serving.faults import HostFaults
 from sloctl.serving.http import HttpApp
@@ -199,11 +201,12 @@ class Bench:
 Make = Callable[..., Bench]
 
 
-def runtime(tmp: Path, **model: Any) -> Runtime:
+def runtime(tmp: Path, tenants: Any = None, **model: Any) -> Runtime:
     raw = {
         "apiVersion": "sloctl/v1",
         "kind": "Daemon",
         "faultInjection": True,
+        "tenants": tenants,
         "models": [{"name": "m", "variants": ["fp32", "int8"], **model}],
     }
     return Runtime.resolve(DaemonConfig.model_validate(raw), tmp / "sloctl.yaml", (0.025,))
@@ -222,7 +225,9 @@ def make(tmp_path: Path) -> Iterator[Make]:
         service = ModelService(config, board, loop, hang_after, fault_injection=True)
         classes = PriorityClasses.of(resolved.daemon.priorities, resolved.daemon.default_priority)
         regions = None if device is None else Regions(Record(os.memfd_create("regions")), device)
-        plane = DataPlane(board, {"m": service}, classes, regions)
+        whose = Tenants(resolved.daemon.tenants) if resolved.daemon.tenants else None
+        headers = Headers(resolved.daemon)
+        plane = DataPlane(board, {"m": service}, classes, regions, headers=headers, tenants=whose)
         hosting = FakeHosting({"fp32": FakeEngine(2.0), "int8": FakeEngine(3.0)})
         loader = Loader(hosting, tmp_path, EngineThread("loader", loop))
         made.append(Bench(board, plane, service, HttpApp(plane, max_body), hosting, loader, tmp_path))

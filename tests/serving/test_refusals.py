@@ -64,6 +64,10 @@ async def release(bench: Any) -> None:
     await asyncio.gather(*getattr(bench, "waiting", ()))
 
 
+def spend(bench: Any) -> None:
+    assert bench.plane.tenants.find("default", bench.plane.clock()).spend(bench.plane.clock()) == 0
+
+
 def trip(bench: Any) -> None:
     bench.word(breaker=BreakerCommand.FORCE_OPEN, breaker_sequence=1)
 
@@ -94,6 +98,7 @@ def spoil(bench: Any) -> None:
 
 SCENES = {
     "overloaded": Scene(fill, config={"maxQueue": 1, "maxBatch": 1}),
+    "rate_limited": Scene(spend, config={"tenants": {"rate": 0.001, "burst": 1}}),
     "shed": Scene(lambda bench: bench.word(admit=(0.0, 0.0, 0.0))),
     "deadline": Scene(parameters={"timeout": 1}),
     "breaker_open": Scene(trip),
@@ -107,6 +112,7 @@ SCENES = {
     "internal": Scene(stumble),
     "invalid": Scene(parameters={"priority": -1}),
     "forbidden": Scene(place={"shared_memory_region": "r", "shared_memory_byte_size": 16}),
+    "unknown_tenant": Scene(config={"tenants": {"unnamed": "refuse"}}),
     "unsupported": Scene(classify={"classification": 2}),
     "not_found": Scene(model="nobody"),
 }

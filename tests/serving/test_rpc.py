@@ -39,8 +39,8 @@ class Client:
         )
         if described.client_streaming:
             return call()
-        timeout = fields.pop("timeout", None)
-        return call(given(**fields), timeout=timeout)
+        timeout, metadata = fields.pop("timeout", None), fields.pop("metadata", None)
+        return call(given(**fields), timeout=timeout, metadata=metadata)
 
 
 @pytest.fixture
@@ -162,6 +162,31 @@ async def test_a_refusal_tells_its_reason_and_when_to_come_again_in_every_way_th
     assert rich.details[1].Unpack(retry)
     assert (rich.code, info.reason, info.domain) == (grpc.StatusCode.UNAVAILABLE.value[0], "BREAKER_OPEN", "sloctl")
     assert int(told["grpc-retry-pushback-ms"]) == retry.retry_delay.ToMilliseconds() > 0
+
+
+async def test_metadata_name_the_class_and_a_wrong_one_is_refused(bench, client):
+    await client("ModelInfer", **request(1), metadata=[("x-sloctl-priority", "low")])
+    assert bench.scalar(catalogue.REQUESTS, "m", "low", "ok") == 1
+    error = await refused(client("ModelInfer", **request(1), metadata=[("x-sloctl-priority", "urgent")]))
+    assert (error.code(), "expected one of high" in error.details()) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+    assert bench.scalar(catalogue.REQUESTS, "m", "normal", "invalid") == 1
+
+
+async def test_over_its_rate_a_tenant_is_told_when_to_come_back(make, serve):
+    bench = make(tenants={"rate": 0.1, "burst": 1})
+    await bench.load()
+    client = await serve(bench)
+    mine = [("x-sloctl-tenant", "a")]
+    await client("ModelInfer", **request(1), metadata=mine)
+    error = await refused(client("ModelInfer", **request(1), metadata=mine))
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    told = dict(error.trailing_metadata())
+    assert told["sloctl-reason"] == "rate_limited"
+    assert 1000 < int(told["grpc-retry-pushback-ms"]) <= 10_000
+    rich = Status.FromString(told["grpc-status-details-bin"])
+    assert {each.TypeName() for each in rich.details} == {"google.rpc.ErrorInfo", "google.rpc.RetryInfo"}
+    await client("ModelInfer", **request(1), metadata=[("x-sloctl-tenant", "b")])
+    assert bench.scalar(catalogue.REQUESTS, "m", "normal", "rate_limited") == 1
 
 
 async def test_the_calls_deadline_is_the_requests(client, bench):

@@ -191,7 +191,7 @@ def _batches() -> list[Panel]:
 
 
 def _control() -> list[Panel]:
-    refused = 'outcome=~"shed|overloaded|deadline|breaker_open"'
+    refused = 'outcome=~"rate_limited|shed|overloaded|deadline|breaker_open"'
     classes, by = "{{model}} {{priority}}", "model, priority"
     return [
         lines(
@@ -203,8 +203,8 @@ def _control() -> list[Panel]:
         ),
         lines(
             "Refused by class",
-            "Requests of each priority class that were refused, and why: shed by a policy, the queue was full, too "
-            "late, the breaker open.",
+            "Requests of each priority class that were refused, and why: over a tenant's rate, shed by a policy, the "
+            "queue was full, too late, the breaker open.",
             "reqps",
             Target(_q.rate(c.REQUESTS, f"{by}, outcome", extra=refused), f"{classes} {{{{outcome}}}}"),
         ),

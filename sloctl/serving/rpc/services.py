@@ -11,6 +11,7 @@ import structlog
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.json_format import ParseDict
 
+from sloctl.serving.asked import Asked, twice
 from sloctl.serving.dataplane import DataPlane
 from sloctl.serving.errors import RequestError, failed
 from sloctl.serving.model import ModelService
@@ -41,17 +42,34 @@ class Inference:
         started = plane.clock()
         model = plane.model(request.model_name, request.model_version or None)
         trace = self._trace(model, context, started)
-        left = context.time_remaining()
         status, reason = 200, ""
         try:
-            within = float("inf") if left is None else left
-            return await plane.infer(model, RpcCall(request), started, trace=trace, within=within)
+            asked = self._asked(model, context)
+            return await plane.infer(model, RpcCall(request), started, trace=trace, asked=asked)
         except RequestError as error:
             status, reason = error.status, error.reason
             raise
         finally:
             if trace is not None and self._tracer is not None:
                 self._tracer.end(trace, _PATH, status, reason)
+
+    def _asked(self, model: ModelService, context: Context) -> Asked:
+        """What the metadata ask for; the call's own deadline is the request's if it is sooner."""
+        plane, left = self._plane, context.time_remaining()
+        names = plane.headers.names if plane.headers else frozenset()
+        found: dict[bytes, bytes] = {}
+        try:
+            for key, value in context.invocation_metadata() or ():
+                name = key.encode()
+                if name in names:
+                    if name in found:
+                        raise twice(name)
+                    found[name] = value if isinstance(value, bytes) else value.encode("latin-1")
+            asked = plane.asked(found)
+        except RequestError as error:
+            plane.count(model, error.outcome)
+            raise
+        return asked if left is None or left >= asked.within else asked._replace(within=left)
 
     def _trace(self, model: ModelService, context: Context, started: float) -> Trace | None:
         if self._tracer is None:
