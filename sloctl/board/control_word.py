@@ -16,6 +16,7 @@ class BreakerCommand(IntEnum):
     CLOSE = 3
     FORCE_OPEN = 4
     DISABLE = 5
+    METRICS_ONLY = 6
 
 
 class Fault(IntFlag):

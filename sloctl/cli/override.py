@@ -11,7 +11,7 @@ def override(
     model: Annotated[str | None, typer.Argument(help="The model.")] = None,
     variant: Annotated[str | None, typer.Option(help="Serve with this variant.")] = None,
     admit: Annotated[list[str] | None, typer.Option(help="CLASS=SHARE, such as low=0.2; repeatable.")] = None,
-    breaker: Annotated[str | None, typer.Option(help="force_open, disable or close.")] = None,
+    breaker: Annotated[str | None, typer.Option(help="force_open, disable, metrics_only or close.")] = None,
     expires: Annotated[str, typer.Option(help="When it ends by itself, such as 30m.")] = "30m",
     reason: Annotated[str, typer.Option(help="Why; it is kept in the audit log.")] = "",
     clear: Annotated[int | None, typer.Option(help="End the override of this number.")] = None,

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sloctl.config.base import Bytes, Duration, Model
+from sloctl.config.base import Bytes, Duration, Model, format_duration
 from sloctl.config.tenants import HeaderName, TenantsConfig
 from sloctl.config.urls import Url, is_loopback, is_private
 
@@ -67,15 +67,46 @@ class HealthConfig(Model):
 
 
 class BreakerConfig(Model):
-    """resilience4j's settings of a model's breaker, under its names."""
+    """resilience4j's settings under its names, for the breaker of a model and for that of each of its variants.
+
+    A call lasts as long as the run of its batch. `recloseRamp` is ours.
+    """
 
     enabled: bool = True
     failure_rate_threshold: Annotated[float, Field(gt=0, le=100)] = 50.0
-    sliding_window_size: Annotated[int, Field(gt=0)] = 100
+    slow_call_rate_threshold: Annotated[float, Field(gt=0, le=100)] = 100.0
+    slow_call_duration_threshold: Annotated[Duration, Field(gt=0)] = 60.0
+    sliding_window_type: Literal["COUNT_BASED", "TIME_BASED"] = "COUNT_BASED"
+    sliding_window_size: Annotated[int, Field(gt=0, le=100_000)] = 100  # calls, or seconds
     minimum_number_of_calls: Annotated[int, Field(gt=0)] = 20
     wait_duration_in_open_state: Annotated[Duration, Field(gt=0)] = 5.0
-    permitted_number_of_calls_in_half_open_state: Annotated[int, Field(gt=0)] = 10
+    enable_exponential_backoff: bool = False
+    exponential_backoff_multiplier: Annotated[float, Field(ge=1, le=100)] | None = None  # 1.5 where enabled
+    exponential_max_wait_duration_in_open_state: Annotated[Duration, Field(gt=0)] | None = None
+    enable_randomized_wait: bool = False
+    randomized_wait_factor: Annotated[float, Field(ge=0, lt=1)] | None = None  # 0.5 where enabled: 50 to 150 %
+    permitted_number_of_calls_in_half_open_state: Annotated[int, Field(gt=0, le=100_000)] = 10
     max_wait_duration_in_half_open_state: Annotated[Duration, Field(gt=0)] = 10.0
+    automatic_transition_from_open_to_half_open_enabled: bool = False
+    reclose_ramp: Annotated[Duration, Field(ge=0)] = 5.0  # from half-open to all calls; 0s: at once
+
+    @model_validator(mode="after")
+    def _effective(self) -> "BreakerConfig":
+        backoff = (self.exponential_backoff_multiplier, self.exponential_max_wait_duration_in_open_state)
+        if not self.enable_exponential_backoff and backoff != (None, None):
+            raise ValueError(
+                "exponentialBackoffMultiplier and exponentialMaxWaitDurationInOpenState do nothing "
+                "without enableExponentialBackoff: true"
+            )
+        if not self.enable_randomized_wait and self.randomized_wait_factor is not None:
+            raise ValueError("randomizedWaitFactor does nothing without enableRandomizedWait: true")
+        longest = self.exponential_max_wait_duration_in_open_state
+        if longest is not None and longest < self.wait_duration_in_open_state:
+            raise ValueError(
+                f"exponentialMaxWaitDurationInOpenState ({format_duration(longest)}) is shorter than "
+                f"waitDurationInOpenState ({format_duration(self.wait_duration_in_open_state)}), the first wait"
+            )
+        return self
 
 
 class ProfileConfig(Model):

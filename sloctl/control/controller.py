@@ -338,8 +338,8 @@ class Controller:
             raise RequestError(f"kind must be one of {', '.join(_KINDS)}")
         if kind == "variant" and value not in variants:
             raise RequestError(f"{model} has no variant {value!r}; it has {', '.join(variants)}")
-        if kind == "breaker" and value not in ("force_open", "disable", "close"):
-            raise RequestError("a breaker can be held at force_open, disable or close")
+        if kind == "breaker" and value not in ("force_open", "disable", "metrics_only", "close"):
+            raise RequestError("a breaker can be held at force_open, disable, metrics_only or close")
         if kind == "admit":
             if not isinstance(value, dict) or not value or not set(value) <= set(classes):
                 raise RequestError(f"admit wants shares by class, of {', '.join(classes)}")

@@ -16,6 +16,7 @@ _COMMANDS = {
     "close": BreakerCommand.CLOSE,
     "force_open": BreakerCommand.FORCE_OPEN,
     "disable": BreakerCommand.DISABLE,
+    "metrics_only": BreakerCommand.METRICS_ONLY,
 }
 
 

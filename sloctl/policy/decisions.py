@@ -20,7 +20,7 @@ class State:
 class Directive:
     """What shall be in force. `breaker` is a command to carry out once, or None.
 
-    Commands: trip, halfOpen, close (rules and overrides), force_open, disable (overrides).
+    Commands: trip, halfOpen, close (rules and overrides), force_open, disable, metrics_only (overrides).
     """
 
     variant: str
@@ -52,8 +52,8 @@ class Decision:
 class Override:
     """A state set by hand until `expires_at` (in the clock of `now`).
 
-    `value` is a variant, a breaker command (force_open, disable, close, trip), or shares by class; classes
-    that an admit override does not name stay with the rules.
+    `value` is a variant, a breaker command (force_open, disable, metrics_only, close, trip), or shares by class;
+    classes that an admit override does not name stay with the rules.
     """
 
     model: str

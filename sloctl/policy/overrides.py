@@ -9,7 +9,13 @@ from sloctl.policy.ladder import Switches
 from sloctl.policy.shed_report import Shares, describe
 
 RULE = "override"
-_HOLDS = {"force_open": "forced_open", "disable": "disabled", "close": "closed", "trip": "open"}
+_HOLDS = {
+    "force_open": "forced_open",
+    "disable": "disabled",
+    "metrics_only": "metrics_only",
+    "close": "closed",
+    "trip": "open",
+}
 _AGAIN = 1.0  # seconds between two commands to a breaker that did not follow
 
 
@@ -53,7 +59,7 @@ class Overrides:
                 state = replace(current, variant=after)
             elif kind == "admit":
                 now_in_force = self._shares(current.admit)
-            elif value in {"force_open", "disable"}:
+            elif value in {"force_open", "disable", "metrics_only"}:
                 now_in_force, after, command = current.breaker, "closed", "close"
             tick.decide(RULE, "override:end", (now_in_force, after), f"the {kind} set by hand expired", dry_run=False)
         return state, command

@@ -33,7 +33,7 @@ from sloctl.serving.worker import BatchResult, EngineThread, execute, execute_so
 _INLINE = 200e-6  # seconds of a batch that the loop can spare
 _SOON = 400e-6  # seconds of one that it waits for while nothing else is in hand, at most twice as long
 _PATIENCE = 10.0  # times its prediction, and a batch counts as hung (but never before the health timeout)
-_STANDING = (BreakerCommand.FORCE_OPEN, BreakerCommand.DISABLE)
+_STANDING = (BreakerCommand.FORCE_OPEN, BreakerCommand.DISABLE, BreakerCommand.METRICS_ONLY)
 _MESSAGES = {
     "breaker_open": "the breaker is open after engine failures",
     "shed": "requests of this priority are being shed",
@@ -393,7 +393,7 @@ class ModelService:
         self._lane.watch()
         for pending in self._batcher.expire(now):
             self._expire(pending)
-        self._breaker.refuses(now)  # lets it pass from open to half-open
+        self._breaker.tick(now)
         self.cells.queue_length.set(self._batcher.length)
         self.cells.inflight.set(self.inflight)
 

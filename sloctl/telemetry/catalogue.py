@@ -73,7 +73,7 @@ RESTART_REASONS = (
     "device_lost",  # a sticky CUDA error, after which only a new process can use the device
     "engine_hangs",  # every variant of a model hung for longer than health.hangLimit
 )
-BREAKER_STATES = ("closed", "open", "half_open", "forced_open", "disabled")
+BREAKER_STATES = ("closed", "open", "half_open", "forced_open", "metrics_only", "disabled")
 # What may hold a GPU's clocks below their highest, in the order of nvml.h's bits.
 CLOCKS_EVENT_REASONS = (
     "gpu_idle",
@@ -86,7 +86,7 @@ CLOCKS_EVENT_REASONS = (
     "hw_power_brake_slowdown",
     "display_clock_setting",
 )
-BREAKER_WORST = ("disabled", "closed", "half_open", "open", "forced_open")  # the worst last
+BREAKER_WORST = ("disabled", "metrics_only", "closed", "half_open", "open", "forced_open")  # the worst last
 BATCH_BOUNDS: tuple[float, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 _D, _C = Plane.DATA, Plane.CONTROL

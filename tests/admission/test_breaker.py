@@ -1,9 +1,8 @@
-"""The breaker's state machine, by example and by a model of every interleaving."""
+"""The breaker's state machine, by example (interleavings: test_breaker_interleavings)."""
+
+import math
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from sloctl.admission.breaker import Breaker, BreakerState, Command
 from sloctl.config.daemon import BreakerConfig
@@ -15,6 +14,7 @@ CONFIG = BreakerConfig(
     wait_duration_in_open_state=5.0,
     permitted_number_of_calls_in_half_open_state=3,
     max_wait_duration_in_half_open_state=10.0,
+    reclose_ramp=0.0,
 )
 
 
@@ -159,6 +159,8 @@ def test_results_of_calls_begun_in_an_older_state_do_not_count() -> None:
         pytest.param("force_open", "forced_open", id="forced open"),
         pytest.param("force_open auto", "closed", id="auto ends forced open"),
         pytest.param("disable auto", "closed", id="auto ends disabled"),
+        pytest.param("metrics_only", "metrics_only", id="metrics only"),
+        pytest.param("metrics_only auto", "closed", id="auto ends metrics only"),
         pytest.param("trip auto", "open", id="auto leaves an open breaker to itself"),
     ],
 )
@@ -201,76 +203,190 @@ def test_a_minimum_above_the_window_is_the_window() -> None:
     assert breaker.state is BreakerState.OPEN
 
 
-class BreakerMachine(RuleBasedStateMachine):
-    """Calls begin, end well or badly, are cancelled, or hang, in any order, on a clock that jumps."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.breaker = Breaker(CONFIG, self._entered)
-        self.now = 0.0
-        self.out: list[tuple[int, str]] = []
-        self.held = False  # by a command
-        self.failures = 0  # in a row of closed states
-        self.entered: list[BreakerState] = []
-
-    def _entered(self, state: BreakerState) -> None:
-        if state is BreakerState.OPEN and not self.held and self.breaker_was_closed:
-            assert self.failures >= 2, "half of at least four calls must have failed"
-        self.failures = 0
-        self.entered.append(state)
-
-    @property
-    def breaker_was_closed(self) -> bool:
-        return not self.entered or self.entered[-1] is BreakerState.CLOSED
-
-    @rule(seconds=st.sampled_from([0.0, 0.1, 1.0, 5.0, 11.0, 3600.0]))
-    def wait(self, seconds: float) -> None:
-        self.now += seconds
-
-    @rule(count=st.integers(1, 8))
-    def begin(self, count: int) -> None:
-        for _ in range(count):
-            refuses = self.breaker.refuses(self.now)
-            token = self.breaker.acquire(self.now)
-            assert refuses == (token is None)
-            if token is not None:
-                self.out.append((token, self.breaker.state))
-
-    @precondition(lambda self: self.out)
-    @rule(data=st.data(), how=st.sampled_from(["success", "failure", "release", "hang"]))
-    def end(self, data: st.DataObject, how: str) -> None:
-        token, _ = self.out.pop(data.draw(st.integers(0, len(self.out) - 1)))
-        if how == "failure":
-            self.failures += 1
-            self.breaker.failure(token, self.now)
-        elif how == "success":
-            self.breaker.success(token, self.now)
-        elif how == "release":
-            self.breaker.release(token)
-
-    @rule(command=st.sampled_from(list(Command)))
-    def command(self, command: Command) -> None:
-        self.held = True
-        self.breaker.command(command, self.now)
-        self.held = False
-
-    @invariant()
-    def no_more_probes_than_permits(self) -> None:
-        if self.breaker.state is BreakerState.HALF_OPEN:
-            generation = self.breaker._generation
-            probes = sum(token == generation for token, _ in self.out)
-            assert probes + self.breaker.results.calls <= 3
-            assert self.breaker._permits >= 0
-
-    def teardown(self) -> None:
-        """Never wedged: whatever happened, good calls close it after a bounded time."""
-        if self.breaker.state in {BreakerState.FORCED_OPEN, BreakerState.DISABLED}:
-            self.breaker.command(Command.AUTO, self.now)
-        for _ in range(40):
-            self.now += 5.0
-            call(self.breaker, self.now, fails=False)
-        assert self.breaker.state is BreakerState.CLOSED
+# --- metrics only and disabled
 
 
-BreakerMachine.TestCase.settings = settings(max_examples=250, stateful_step_count=40, deadline=None)
-TestBreakerInterleavings = BreakerMachine.TestCase  # 250 × 40: ten thousand steps
+def test_metrics_only_counts_and_never_refuses() -> None:
+    breaker = Breaker(CONFIG)
+    breaker.command(Command.METRICS_ONLY, 0.0)
+    assert all(call(breaker, 0.0, fails=True) for _ in range(20))
+    assert (breaker.state, breaker.results.calls, breaker.results.failures) == ("metrics_only", 10, 10)
+    assert breaker.rates(0.0) == (1.0, 0.0)
+    assert breaker.steady
+
+
+def test_disabled_keeps_no_results() -> None:
+    breaker = Breaker(BreakerConfig(enabled=False))
+    for _ in range(5):
+        call(breaker, 0.0, fails=True)
+    assert (breaker.results.calls, breaker.calls.failed) == (0, 5)
+
+
+# --- slow calls
+
+
+def test_slow_calls_open_it_though_none_fails() -> None:
+    config = CONFIG.model_copy(update={"slow_call_rate_threshold": 75.0, "slow_call_duration_threshold": 0.2})
+    breaker = Breaker(config)
+    for index, seconds in enumerate([0.1, 0.3, 0.2, 0.25]):
+        assert breaker.state is BreakerState.CLOSED, index
+        breaker.success(breaker.acquire(0.0) or 0, 0.0, seconds)
+    assert breaker.state is BreakerState.OPEN
+    assert (breaker.calls.successful, breaker.calls.slow) == (4, 3)
+    probes = [breaker.acquire(5.0) or 0 for _ in range(3)]
+    for token in probes:
+        breaker.success(token, 5.5, 0.5)
+    assert breaker.state is BreakerState.OPEN, "probes that are slow do not close it"
+
+
+# --- the time window
+
+
+def timed(**settings_: float) -> Breaker:
+    return Breaker(CONFIG.model_copy(update={"sliding_window_type": "TIME_BASED", **settings_}))
+
+
+def test_a_time_window_forgets_by_seconds_and_not_by_calls() -> None:
+    breaker = timed(sliding_window_size=10, minimum_number_of_calls=40)
+    for _ in range(3):
+        call(breaker, 0.5, fails=True)
+    assert math.isnan(breaker.rates(0.5)[0]), "too few calls for a rate"
+    for _ in range(60):
+        call(breaker, 5.0, fails=False)
+    assert breaker.rates(9.9) == (pytest.approx(3 / 63), 0.0)
+    assert breaker.rates(10.0) == (0.0, 0.0)
+    breaker.rates(15.0)
+    assert breaker.results.calls == 0
+    for _ in range(40):
+        call(breaker, 15.0, fails=True)
+    assert breaker.state is BreakerState.OPEN
+
+
+def test_the_minimum_is_not_bounded_by_a_window_of_seconds() -> None:
+    breaker = timed(sliding_window_size=2, minimum_number_of_calls=5)
+    for _ in range(4):
+        call(breaker, 1.0, fails=True)
+    assert breaker.state is BreakerState.CLOSED
+    call(breaker, 1.9, fails=True)
+    assert breaker.state is BreakerState.OPEN
+
+
+# --- waiting
+
+
+def reopened(config: BreakerConfig, times: int, chance: float = 0.5) -> list[float]:
+    """The waits of a breaker whose probes fail so many times."""
+    breaker = Breaker(config, chance=lambda: chance)
+    now, waits = 0.0, []
+    for _ in range(4):
+        call(breaker, now, fails=True)
+    for _ in range(times):
+        waits.append(breaker.retry_after(now))
+        now += waits[-1]
+        for _ in range(3):
+            assert call(breaker, now, fails=True)
+        assert breaker.state is BreakerState.OPEN
+    return waits
+
+
+BACKOFF = {"enable_exponential_backoff": True}
+
+
+@pytest.mark.parametrize(
+    ("update", "chance", "waits"),
+    [
+        pytest.param({}, 0.0, [5, 5, 5], id="constant"),
+        pytest.param(BACKOFF, 0.0, [5, 7.5, 11.25, 16.875], id="half as long again by default"),
+        pytest.param(BACKOFF | {"exponential_backoff_multiplier": 3.0}, 0.0, [5, 15, 45], id="three times"),
+        pytest.param(
+            BACKOFF | {"exponential_max_wait_duration_in_open_state": 8.0}, 0.0, [5, 7.5, 8, 8], id="up to a maximum"
+        ),
+        pytest.param({"enable_randomized_wait": True}, 0.0, [2.5, 2.5], id="by chance half of it"),
+        pytest.param({"enable_randomized_wait": True}, 0.75, [6.25], id="or more than it"),
+        pytest.param(
+            {"enable_randomized_wait": True, "randomized_wait_factor": 0.1}, 0.0, [4.5], id="or a little less"
+        ),
+    ],
+)
+def test_waits(update: dict[str, float], chance: float, waits: list[float]) -> None:
+    assert reopened(CONFIG.model_copy(update=update), len(waits), chance) == pytest.approx(waits)
+
+
+def test_without_a_maximum_a_wait_grows_to_an_hour() -> None:
+    assert max(reopened(CONFIG.model_copy(update=BACKOFF), 100)) == 3600.0
+
+
+def test_a_breaker_that_was_closed_for_good_begins_with_the_first_wait() -> None:
+    breaker = Breaker(CONFIG.model_copy(update=BACKOFF | {"reclose_ramp": 10.0}))
+    for _ in range(4):
+        call(breaker, 0.0, fails=True)
+    for _ in range(3):
+        call(breaker, 5.0, fails=True)
+    for _ in range(3):
+        call(breaker, 12.5, fails=False)
+    assert breaker.state is BreakerState.CLOSED
+    for _ in range(4):
+        call(breaker, 23.0, fails=True)
+    assert breaker.retry_after(23.0) == pytest.approx(5.0)
+
+
+def test_without_calls_it_turns_half_open_by_itself_only_if_told_to() -> None:
+    name = "automatic_transition_from_open_to_half_open_enabled"
+    for automatic, state in ((False, BreakerState.OPEN), (True, BreakerState.HALF_OPEN)):
+        breaker = Breaker(CONFIG.model_copy(update={name: automatic}))
+        breaker.command(Command.TRIP, 0.0)
+        breaker.tick(4.9)
+        assert breaker.state is BreakerState.OPEN
+        breaker.tick(5.0)
+        assert breaker.state is state
+
+
+# --- the ramp
+
+
+def ramping(ramp: float = 10.0) -> Breaker:
+    """Closed by its probes at 5 s."""
+    breaker = Breaker(CONFIG.model_copy(update={"reclose_ramp": ramp}))
+    breaker.command(Command.TRIP, 0.0)
+    for _ in range(3):
+        call(breaker, 5.0, fails=False)
+    assert breaker.state is BreakerState.CLOSED
+    return breaker
+
+
+def test_a_rising_share_of_calls_passes_after_half_open() -> None:
+    breaker = ramping()
+    passed = []
+    for second in range(5, 16):
+        passed.append(sum(call(breaker, second, fails=False) for _ in range(100)))
+    assert passed == [pytest.approx(share, abs=1.01) for share in (10, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)]
+    assert breaker.steady
+
+
+def test_the_share_of_a_batch_is_that_of_its_calls() -> None:
+    breaker = ramping()
+    assert breaker.take(10.0, 32) == 17, "half of them, and the first call of a ramp"
+    assert breaker.take(10.0, 1) + breaker.take(10.0, 1) == 1
+
+
+def test_the_first_call_of_a_ramp_passes() -> None:
+    breaker = ramping()
+    assert not breaker.refuses(5.1)
+    assert breaker.acquire(5.1) is not None
+    assert breaker.acquire(5.1) is None
+    assert breaker.retry_after(5.1) == 0.0
+
+
+def test_as_many_failures_as_there_are_permits_open_it_again_in_the_ramp() -> None:
+    breaker = ramping(ramp=1000.0)
+    failures = 0
+    while breaker.state is BreakerState.CLOSED:
+        failures += call(breaker, 6.0, fails=True)
+    assert failures == 3, "not the four that it takes otherwise"
+
+
+def test_a_commanded_close_has_no_ramp() -> None:
+    breaker = Breaker(CONFIG.model_copy(update={"reclose_ramp": 10.0}))
+    breaker.command(Command.TRIP, 0.0)
+    breaker.command(Command.CLOSE, 1.0)
+    assert breaker.steady

@@ -194,6 +194,7 @@ async def test_the_breaker_opens_after_failures_and_closes_after_good_probes(mak
         "slidingWindowSize": 4,
         "waitDurationInOpenState": "20ms",
         "permittedNumberOfCallsInHalfOpenState": 2,
+        "automaticTransitionFromOpenToHalfOpenEnabled": True,
     }
     bench = make(breaker=breaker)
     await bench.load()
