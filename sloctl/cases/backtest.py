@@ -28,9 +28,10 @@ class Record:
 
 @dataclass(slots=True)
 class Episode:
-    """An alert from its beginning to its end (None: it still fired); `left` are shares of the budget.
+    """An alert from its beginning to its end (None: it still fired); `left` is the share of the budget left then.
 
-    `burn` is the burn rate over the long window when it began.
+    `burn` is the burn rate over the long window when it began, `counted` the good and total events by then. `cost` is
+    the share of the budget that went while it fired: what a cure at its beginning would have saved.
     """
 
     slo: str
@@ -38,13 +39,9 @@ class Episode:
     began: float
     burn: float
     left: float
+    counted: tuple[float, float]
     ended: float | None = None
-    left_at_end: float = 0.0
-
-    @property
-    def cost(self) -> float:
-        """The share of the budget that went while it fired: what a cure at its beginning would have saved."""
-        return max(self.left - self.left_at_end, 0.0)
+    cost: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +107,7 @@ def backtest(record: Record, windows: Sequence[AlertWindow], step: float) -> Res
             budgets = {each.name: evaluator.budget_remaining(each.name) for each in record.objectives}
             result.points.append((now, budgets))
     for episode in firing.values():
-        episode.left_at_end = evaluator.budget_remaining(episode.slo)
+        episode.cost = _cost(episode, evaluator)
     return result
 
 
@@ -132,11 +129,20 @@ def _take(
     labels = changed.labels
     if labels["alertname"] in (NO_DATA, BUDGET_LOW):
         return
-    left = evaluator.budget_remaining(labels["sloctl_slo"])
+    slo = labels["sloctl_slo"]
     if changed.state is State.FIRING:
-        episode = Episode(labels["sloctl_slo"], labels["sloctl_tier"], now, changed.value, left)
+        left, counted = evaluator.budget_remaining(slo), evaluator.counted(slo)
+        episode = Episode(slo, labels["sloctl_tier"], now, changed.value, left, counted)
         firing[changed.key] = episode
         result.episodes.append(episode)
     elif changed.key in firing:
         over = firing.pop(changed.key)
-        over.ended, over.left_at_end = now, left
+        over.ended, over.cost = now, _cost(over, evaluator)
+
+
+def _cost(episode: Episode, evaluator: Evaluator) -> float:
+    """Bad events since it began, over those that the budget allows of the period's events."""
+    # Not the difference of what is left: good events that come in, and bad ones that go, would take away from it.
+    good, total = (now - then for now, then in zip(evaluator.counted(episode.slo), episode.counted, strict=True))
+    period = max(evaluator.period_events(episode.slo), total)  # a calendar's may have begun meanwhile
+    return (total - good) / (period * evaluator.objective(episode.slo).budget) if period else 0.0

@@ -9,12 +9,17 @@ from sloctl.cases.series import selects
 from sloctl.slo.objective import COUNT_PARTS, SHARE_PARTS, Objective, Query, Ratio, Raw, Selector, Threshold
 from sloctl.telemetry.catalogue import Kind, find
 
+_MOST = 2**62  # of what an evaluator takes
 Series = tuple[str, Mapping[str, str]]
 Table = Mapping[str, tuple[Series, Sequence[float]]]
 
 
 class NotCountedError(ValueError):
     """An SLO that only a Prometheus can count; the message says why."""
+
+
+class BeyondCountingError(ValueError):
+    """Series hold what no counts can be; the message says of which SLO."""
 
 
 class Counter:
@@ -24,17 +29,22 @@ class Counter:
         indicator = objective.indicator
         if isinstance(indicator, Query):
             raise NotCountedError(f"{objective.name} is over PromQL, which only promtool evaluates")
-        self._table, self._interval = table, interval
+        self._name, self._table, self._interval = objective.name, table, interval
         self._good = self._total = 0
         self._last: dict[str, float] = {}
         self._grown: dict[str, float] = {}
         self._step = self._of(indicator)
 
     def step(self, index: int) -> tuple[int, int]:
-        """Good and valid events up to a sample."""
+        """Good and valid events up to a sample. Raises BeyondCountingError."""
         self._grow(index)
-        good, total = self._step(index)
+        try:
+            good, total = self._step(index)
+        except (OverflowError, ValueError):  # of what is infinite
+            good = total = _MOST + 1
         self._good, self._total = self._good + good, self._total + total
+        if max(abs(self._good), abs(self._total)) > _MOST:
+            raise BeyondCountingError(f"{self._name} counts more than 64 bits hold; expected smaller numbers in series")
         return self._good, self._total
 
     def _of(self, indicator: Threshold | Ratio | Raw) -> Callable[[int], tuple[int, int]]:

@@ -13,6 +13,8 @@ from sloctl.slo.objective import Objective
 from sloctl.slo.tiles import MOST_TILES, Points, expressions, tiled
 
 Counts = NDArray[np.float64]
+_MOST_COUNTS = 2**62  # of what an evaluator takes
+_LATEST = 253402300800.0  # the year 10000 in Unix seconds
 _MOST_ROWS = 3_000_000  # of a trace: a month of seconds
 _MOST_TILES = 1_000_000  # asked of a Prometheus: two years of minutes
 
@@ -40,8 +42,8 @@ def from_trace(lines: Iterable[str], objectives: Sequence[Objective]) -> Record:
             at, *row = (float(fields[index]) for index in (columns[AT], *wanted_columns))
         except ValueError as error:
             raise TraceError(f"line {table.line_num}: {error}") from None
-        if not all(map(isfinite, (at, *row))) or (times and at <= times[-1]):
-            raise TraceError(f"line {table.line_num}: expected numbers, and times that rise")
+        if not all(map(isfinite, row)) or not 0 <= at < _LATEST or (times and at <= times[-1]):
+            raise TraceError(f"line {table.line_num}: expected numbers, and times that rise, in Unix seconds")
         times.append(at)
         rows.append(row)
     return _record(held, times, np.array(rows).reshape(len(rows), 2, len(held)))
@@ -49,8 +51,10 @@ def from_trace(lines: Iterable[str], objectives: Sequence[Objective]) -> Record:
 
 def _record(objectives: Sequence[Objective], times: Sequence[float], counts: Counts) -> Record:
     """`counts` are of events, `[times, 2, SLOs]`."""
-    units = np.array([each.unit for each in objectives])
-    whole = np.round(counts * units).astype(np.int64)
+    whole = np.round(counts * np.array([each.unit for each in objectives]))
+    if np.abs(whole).max(initial=0) > _MOST_COUNTS:
+        raise TraceError("the trace counts more events than 64 bits hold")
+    whole = whole.astype(np.int64)
     return Record(tuple(objectives), np.array(times, float), whole[:, 0], whole[:, 1])
 
 

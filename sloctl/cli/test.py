@@ -36,6 +36,7 @@ def run_tests(
     Exit status: 0 all hold, 1 something does not or a file is wrong, 2 wrong usage, 3 promtool is missing or failed.
     """
     from sloctl.cases import with_promtool
+    from sloctl.cases.counting import BeyondCountingError
     from sloctl.cases.runner import load, run, subject_of
     from sloctl.config.problems import ConfigError, arranged
 
@@ -55,6 +56,9 @@ def run_tests(
     except with_promtool.PromtoolError as error:
         typer.echo(f"error: promtool failed:\n{error}", err=True)
         raise typer.Exit(3) from None
+    except BeyondCountingError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
     if problems:
         typer.echo(str(ConfigError(arranged(problems))), err=True)
     if verdicts or output is Format.JSON:

@@ -195,6 +195,16 @@ class Evaluator:
         good, total = self._periods.since(column, self._history.counts)
         return 1 - ((total - good) / total if total else 0.0) / objective.budget
 
+    def period_events(self, name: str) -> float:
+        """Events of an SLO's period; of a calendar one of those so far."""
+        column = self._history.columns[name]
+        objective = self.objectives[column]
+        if objective.calendar is None:
+            return self.events(name, objective.period_seconds)[1]
+        if self._periods.began(column) is None:
+            return 0.0
+        return _events(self._periods.since(column, self._history.counts)[1], objective.unit)
+
     def period_began(self, name: str) -> float | None:
         """Unix time at which an SLO's calendar period began; None for one that rolls, or before the first tick."""
         return self._periods.began(self._history.columns[name])

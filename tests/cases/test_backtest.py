@@ -71,6 +71,32 @@ def test_an_outage_pages_and_is_held_against_what_happened(outage: Path, tmp_pat
     assert said["incidents"][0]["delaySeconds"] == began
 
 
+def test_what_was_spent_is_counted_from_the_first_moment_and_no_good_event_gives_it_back(tmp_path: Path) -> None:
+    path = trace(tmp_path / "digits.csv", [(0, 6000)] * 10 + [(6000, 0)] * 120)
+    said = json.loads(run(SLO, "--trace", path, "--json").stdout)
+    page = next(alert for alert in said["alerts"] if alert["tier"] == "page")
+    began, ended = (datetime.fromisoformat(page[end]).timestamp() - T for end in ("began", "ended"))
+    assert 0 < began < 600 < ended
+    assert page["spentMeanwhile"] == pytest.approx((600 - began) / (0.001 * ended), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("1e18,5,9,10,", "in Unix seconds"),
+        ("-5,5,9,10,", "in Unix seconds"),
+        (f"{T + 9},5,1e300,1e300,", "more events than 64 bits hold"),
+        (f"{T + 9},5,nan,10,", "expected numbers"),
+    ],
+)
+def test_a_trace_of_what_cannot_be_is_refused(tmp_path: Path, row: str, said: str) -> None:
+    path = trace(tmp_path / "digits.csv", [])
+    path.write_text(f"{path.read_text()}{row}\n")
+    result = run(SLO, "--trace", path)
+    assert isinstance(result.exception, SystemExit)
+    assert said in result.output
+
+
 def test_in_words_and_as_a_picture_that_is_the_same_for_the_same_record(outage: Path, tmp_path: Path) -> None:
     happened = incidents(tmp_path / "i.yaml", ("no answer", 1440, 1450))
     pictures = [tmp_path / "one.svg", tmp_path / "two.svg"]

@@ -48,6 +48,13 @@ def test_every_shipped_rule_file_has_cases() -> None:
     assert [path.name for path in shipped if f"{path.parent.name}/{path.name}" not in named] == []
 
 
+@pytest.mark.parametrize("samples", ["0+9e18x60", "0 Inf 5x60", "0+1e300x60"])
+def test_more_than_can_be_counted_is_told_in_words(tmp_path: Path, samples: str) -> None:
+    result = run(one(tmp_path, {"at": "30m", "alerts": []}, series={OK: samples}), "--engine", "in-process")
+    assert isinstance(result.exception, SystemExit)
+    assert "counts more than 64 bits hold" in result.output
+
+
 @needs_promtool
 @pytest.mark.integration
 def test_what_does_not_hold_is_told_with_its_place_and_what_both_engines_found(tmp_path: Path) -> None:
