@@ -183,7 +183,7 @@ def _show_incidents(console: Any, result: "Result", incidents: "list[Incident]")
             if each.episode is None or delay is None
             else (f"told after {format_duration(round(delay))} by {each.episode.slo} {each.episode.tier}")
         )
-        console.print(f"{each.incident.name}: {said}", highlight=False)
+        console.print(f"{each.incident.name}: {said}", highlight=False, markup=False)
     told = sum(each.episode is not None for each in detections)
     right = len(result.episodes) - len(false)
     console.print(

@@ -27,7 +27,7 @@ def _show(answer: dict[str, Any]) -> None:
     from rich.markup import escape
 
     console = Console()
-    verdict = "[green]ready[/]" if answer["ready"] else "[red]not ready[/]: " + "; ".join(answer["reasons"])
+    verdict = "[green]ready[/]" if answer["ready"] else "[red]not ready[/]: " + escape("; ".join(answer["reasons"]))
     if answer["ready"] and answer["troubles"]:
         verdict += "; but [red]" + escape("; ".join(answer["troubles"])) + "[/]"
     planes = ", ".join(
@@ -43,11 +43,11 @@ def _show(answer: dict[str, Any]) -> None:
         told = f"received {alert['name']}, firing since {alert['startsAt']}  {labels}"
         console.print(told, markup=False, highlight=False)
     for record in answer["decisions"][:5]:
-        console.print(f"{record['at']}  {record['action']}: {record['before']} → {record['after']}  {record['reason']}")
+        told = f"{record['at']}  {record['action']}: {record['before']} → {record['after']}  {record['reason']}"
+        console.print(told, markup=False)
     for record in answer["overrides"]:
-        console.print(
-            f"override {record['id']}: {record['model']} {record['kind']} = {record['value']} until {record['expires']}"
-        )
+        held = f"{record['model']} {record['kind']} = {record['value']} until {record['expires']}"
+        console.print(f"override {record['id']}: {held}", markup=False)
 
 
 def _alert(alert: dict[str, Any]) -> str:
@@ -87,7 +87,19 @@ def _slos(slos: list[dict[str, Any]]) -> "Table":
     for name in ("slo", "target", "budget left", "burn rates", "firing"):
         table.add_column(name)
     for slo in slos:
-        burn = "  ".join(f"{window} {rate:.1f}" for window, rate in slo["burnRates"].items())
         firing = ", ".join(a["severity"] for a in slo["alerts"] if a["firing"]) or "-"
-        table.add_row(slo["name"], f"{slo['target']:.4%}", f"{slo['budgetRemaining']:.1%}", burn, firing)
+        table.add_row(slo["name"], f"{slo['target']:.4%}", *_left_and_burn(slo), firing)
     return table
+
+
+def _left_and_burn(slo: dict[str, Any]) -> tuple[str, str]:
+    """What is left and how fast it goes, or why that is not known; and why an SLO is left out at present."""
+    from rich.markup import escape
+
+    left = f"{slo['budgetRemaining']:.1%}"
+    burn = "  ".join(f"{window} {rate:.1f}" for window, rate in slo["burnRates"].items())
+    if slo["noData"] is not None:  # what was last known says nothing of now
+        left, burn = "-", f"[yellow]no data[/]: {escape(slo['noData'])}"
+    if slo["excluded"] is not None:
+        burn += f"\n[yellow]left out[/]: {escape(slo['excluded'])}"
+    return left, burn

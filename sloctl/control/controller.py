@@ -378,7 +378,9 @@ class Controller:
         slos = body.get("slos")
         if not isinstance(slos, list) or not slos or not all(isinstance(each, str) for each in slos):
             raise RequestError("slos must be a list of names, or patterns with *")
-        for pattern in slos[:_MOST_PATTERNS]:
+        if len(slos) > _MOST_PATTERNS:
+            raise RequestError(f"more than {_MOST_PATTERNS} names; expected fewer, or a pattern with *")
+        for pattern in slos:
             if not any(fnmatchcase(name, pattern) for name in self._judge.names):
                 raise RequestError(f"there is no SLO {pattern!r}; there is {', '.join(self._judge.names)}", 404)
         lasts = _lasting(body.get("for", "1h"), "for")
@@ -387,7 +389,7 @@ class Controller:
             raise RequestError("a reason is needed: it is kept with what was left out")
         with self._lock:
             now = self._wall()
-            number = self.store.begin_maintenance(now, slos[:_MOST_PATTERNS], now + lasts, reason, who)
+            number = self.store.begin_maintenance(now, slos, now + lasts, reason, who)
             self.store.add_event(now, "maintenance", ",".join(slos)[:500], "asked", f"{reason} (by {who or 'nobody'})")
             self._exclusions.take(self._begun_by_hand())
             log.info("maintenance asked for", id=number, slos=slos, lasts=format_duration(lasts), reason=reason, by=who)

@@ -98,12 +98,12 @@ def test_a_trace_of_what_cannot_be_is_refused(tmp_path: Path, row: str, said: st
 
 
 def test_in_words_and_as_a_picture_that_is_the_same_for_the_same_record(outage: Path, tmp_path: Path) -> None:
-    happened = incidents(tmp_path / "i.yaml", ("no answer", 1440, 1450))
+    happened = incidents(tmp_path / "i.yaml", ("[/no] answer", 1440, 1450))
     pictures = [tmp_path / "one.svg", tmp_path / "two.svg"]
     for picture in pictures:
         result = run(SLO, "--trace", outage, "--incidents", happened, "--svg", picture)
         assert result.exit_code == 0, result.output
-    assert "no answer: told after" in result.output
+    assert "[/no] answer: told after" in result.output
     assert "1 of 1 incidents told (recall 100%); 0 false alerts" in result.output
     assert pictures[0].read_bytes() == pictures[1].read_bytes()
     ElementTree.parse(pictures[0])
