@@ -161,6 +161,7 @@ class Api:
         self._authorise(request)
         try:
             body = json.loads(await _json(request, _MOST_BODY) or b"{}")
+            json.dumps(body, ensure_ascii=False).encode()  # half a character, as JSON may have, cannot be kept
         except (ValueError, RecursionError):
             raise HTTPException(400, "expected a JSON object") from None
         if not isinstance(body, dict):

@@ -264,14 +264,16 @@ def sources(
     for objective in evaluator.objectives:
         if isinstance(objective.indicator, Query):
             name = source_of(objective.indicator, tuple(known)) or ""
-            feeds.setdefault(name, []).append(_feed(objective, evaluator, known[name], taken.get(objective.name, {})))
+            feeds.setdefault(name, []).append(feed_of(objective, evaluator, known[name], taken.get(objective.name, {})))
     made = [Source(name, known[name], PrometheusApi(known[name], folder), each, wall) for name, each in feeds.items()]
     return Sources(made, taken)
 
 
-def _feed(objective: Objective, evaluator: Evaluator, config: PrometheusConfig, taken: Mapping[str, Any]) -> Feed:
+def feed_of(objective: Objective, evaluator: Evaluator, config: PrometheusConfig, taken: Mapping[str, Any]) -> Feed:
+    """An SLO to ask for: as far back as its windows and its period reach."""
     step = int(config.interval)
     span = objective.slices.seconds if objective.slices else step
-    reach = max(objective.period_seconds, *evaluator.window_lengths(objective.name), step)
+    period = objective.calendar.longest if objective.calendar else objective.period_seconds
+    reach = max(period, *evaluator.window_lengths(objective.name), step)
     coverage = Coverage(span, min(reach, _LONGEST_REACH), config.staleness, taken.get("low"), taken.get("high"))
     return Feed(objective, step, coverage, taken.get("newest"))

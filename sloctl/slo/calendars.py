@@ -10,6 +10,8 @@ Unit = Literal["m", "h", "d", "w", "M", "Q", "Y"]
 
 _MONTHS = {"M": 1, "Q": 3, "Y": 12}
 _SPANS = {"d": timedelta(days=1), "w": timedelta(weeks=1)}
+_MOST_DAYS = {"d": 1, "w": 7, "M": 31, "Q": 92, "Y": 366}
+_SET_BACK = 86400.0  # seconds; an hour each autumn, and a whole day where a zone changed sides of the date line
 NOMINAL: dict[Unit, float] = {
     "m": 60.0,
     "h": 3600.0,
@@ -40,6 +42,13 @@ class Calendar:
     def nominal(self) -> float:
         """Seconds of a period without the calendar's quirks: 30 days a month, 365 a year."""
         return self.count * NOMINAL[self.unit]
+
+    @property
+    def longest(self) -> float:
+        """Seconds that no period is longer than: months of 31 days, and clocks that are set back."""
+        if self.unit in ("m", "h"):
+            return self.nominal
+        return self.count * _MOST_DAYS[self.unit] * 86400.0 + _SET_BACK
 
     def begin(self, now: float) -> float:
         """Unix time at which the period of a moment began. A moment at a bound belongs to the earlier period.

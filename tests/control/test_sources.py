@@ -1,14 +1,16 @@
 """SLOs over queries in the control plane, with a Prometheus that is a table."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
 from sloctl.config.daemon import PrometheusConfig
 from sloctl.control.prometheus_api import QueryError, SourceError
-from sloctl.control.sources import Feed, Source, Sources
+from sloctl.control.sources import Feed, Source, Sources, feed_of
+from sloctl.slo.calendars import Calendar
 from sloctl.slo.evaluate import Evaluator
 from sloctl.slo.objective import Objective, QueryRatio, Slices
 from sloctl.slo.tiles import Coverage, Points
@@ -210,3 +212,11 @@ def test_more_events_than_can_be_counted_are_no_data_with_words_and_no_failing_t
     reasons, _ = reasons_of(Fleets({}, 1e13), 1)
     assert set(reasons) == {"a", "b", "c"}
     assert "both queries divided by 1e6" in reasons["a"]
+
+
+def test_of_a_calendar_period_the_whole_is_asked_for_also_on_the_31st() -> None:
+    month = replace(SLO, calendar=Calendar(1, "M", datetime(2026, 1, 1), "UTC"), period_seconds=30 * 86400.0)
+    late = datetime(2026, 8, 31, 23, tzinfo=UTC).timestamp()
+    asked = feed_of(month, Evaluator([month], ()), CONFIG, {}).coverage.wanted(late, most=10**6)
+    assert asked is not None
+    assert asked[0] <= datetime(2026, 8, 1, tzinfo=UTC).timestamp()

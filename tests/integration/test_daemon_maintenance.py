@@ -36,6 +36,12 @@ def test_what_fails_meanwhile_is_set_aside_and_the_trail_says_so(daemon):
     assert [word in said for word in ("asked", "begin", "ended by hand", "end")] == [True] * 4
 
 
+def test_text_that_cannot_be_kept_is_refused(shared):
+    status, said = shared().post("/api/v1/maintenance", {"slos": ["tiny-*"], "reason": "half a \ud83d"})
+    assert status == 400
+    assert "JSON" in said["error"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -115,3 +115,15 @@ def test_periods_cover_time_without_gap_or_overlap(
     assert calendar.begin(end + 1) == end
     if begin > 631152000:
         assert calendar.end(begin) == begin
+
+
+@given(
+    st.sampled_from(list(Unit.__args__)),
+    st.integers(1, 3),
+    st.datetimes(datetime(1990, 1, 1), datetime(2040, 1, 1)),
+    st.sampled_from([*ZONES, "Pacific/Apia"]),
+    st.floats(6e8, 2.2e9),
+)
+def test_no_period_is_longer_than_the_longest(unit: Unit, count: int, start: datetime, zone: str, now: float) -> None:
+    calendar = Calendar(count, unit, start, zone)
+    assert calendar.end(now) - calendar.begin(now) <= calendar.longest
