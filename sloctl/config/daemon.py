@@ -226,6 +226,7 @@ class TelemetryConfig(Model):
     otlp_interval: Annotated[Duration, Field(ge=1)] = 15.0
     trace_share: Ratio = 0.01  # of requests that bring no traceparent; needs an endpoint
     gpu: GpuTelemetryConfig = GpuTelemetryConfig()
+    triton: bool = True  # /metrics also has what Triton's names say, nv_inference_…
     trace: TraceConfig | None = None
 
 

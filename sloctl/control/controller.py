@@ -293,6 +293,7 @@ class Controller:
             reload_ok=self._reload_ok,
             ticks=(int(self._ticks[0]), self._ticks[1]),
             uptime=now - self._started,
+            tritons_names=self.runtime.daemon.telemetry.triton,
         )
 
     def decisions(self, limit: int, model: str | None, *, facts: bool = True) -> list[dict[str, Any]]:

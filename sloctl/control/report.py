@@ -21,6 +21,7 @@ from sloctl.slo.evaluate import Alert, Evaluator
 from sloctl.slo.objective import Objective
 from sloctl.telemetry import catalogue as c
 from sloctl.telemetry.families import Family, SummaryValue, Value
+from sloctl_exporters.triton import triton_families
 
 Samples = list[tuple[tuple[str, ...], Value]]
 
@@ -49,6 +50,7 @@ class Sources:
     reload_ok: bool
     ticks: tuple[int, float]
     uptime: float
+    tritons_names: bool
 
 
 def iso(wall: float) -> str:
@@ -257,7 +259,9 @@ def families(s: Sources) -> list[Family]:
         Family(c.TICK_DURATION, [((), SummaryValue(*s.ticks))]),
         Family(c.HEALTH_LAST_SUCCESS, _last_success(s.health)),
     ]
-    return [*s.senses.recent.newest.families(), *own, *s.senses.gpu_families]
+    counted = s.senses.recent.newest.families()
+    tritons = triton_families(counted) if s.tritons_names else ()
+    return [*counted, *own, *s.senses.gpu_families, *tritons]
 
 
 _WATCHED = (c.BREAKER_STATE, c.HEALTH_LEVEL, c.ENGINE_ERRORS, c.NONFINITE)

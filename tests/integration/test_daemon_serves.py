@@ -72,6 +72,20 @@ def test_a_v2_client_is_answered_told_the_variant_and_counted(daemon):
     served.wait_metric(2, "sloctl_slo_events_total", slo="tiny-availability")
 
 
+def test_the_same_is_there_under_tritons_names_unless_turned_off(daemon):
+    served = daemon()
+    assert served.infer()[0] == 200
+    assert served.infer({"inputs": []})[0] == 400
+    served.wait_metric(1, "nv_inference_request_success_total", model="tiny", version="1")
+    served.wait_metric(1, "nv_inference_request_failure_total", reason="invalid", triton_reason="OTHER")
+    assert served.metric("nv_inference_request_duration_us_total", model="tiny") > 0
+
+
+def test_without_tritons_names_there_are_none(daemon):
+    served = daemon(telemetry={"triton": False})
+    assert not [name for name, _ in served.metrics() if name.startswith("nv_")]
+
+
 def test_sigterm_answers_what_is_in_flight_and_exits_with_0(daemon):
     served = daemon(faultInjection=True)
     assert served.post("/api/v1/faults", {"model": "tiny", "faults": ["slow"]})[0] == 200

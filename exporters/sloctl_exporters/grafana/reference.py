@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from sloctl.telemetry import catalogue as c
 from sloctl_exporters.nvml_metrics import NVML_METRICS
+from sloctl_exporters.triton import TRITON_METRICS
 
 _HEAD = """\
 # Metrics
@@ -14,6 +15,14 @@ The control plane serves them at `/metrics` on port 8002, in Prometheus' text fo
 scraper asks, and pushes them over OTLP where `telemetry.otlpEndpoint` is set. Units are base units. Every series
 is there from the start, counters at 0.
 """
+
+_TRITON = """\
+Made of those above when they are read, for dashboards and autoscalers that know Triton;
+`telemetry: {triton: false}` leaves them out. `version` is always 1. `reason` is the outcome as in
+`sloctl_requests_total`, `triton_reason` what Triton calls it: `REJECTED`, `CANCELED`, `BACKEND` or `OTHER`
+([why](../adr/0017-tritons-names.md)). Compute times count a batch once, where Triton counts it for each of its
+requests: divide by `nv_inference_exec_count`. There is no `nv_inference_compute_output_duration_us` (that time is
+in the request's), and nothing of Triton's caches, summaries, GPUs and CPUs."""
 
 _VALUES = {
     "outcome": c.OUTCOMES,
@@ -47,6 +56,7 @@ def metrics_reference() -> str:
             "Read from NVIDIA's management library; what a GPU does not support is left out.",
             NVML_METRICS,
         ),
+        _section("Triton's names", _TRITON, TRITON_METRICS),
         _labels(),
     ]
     return "\n".join(parts)
