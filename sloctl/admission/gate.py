@@ -6,7 +6,6 @@ from enum import StrEnum
 
 from sloctl.admission.breaker import Breaker
 from sloctl.admission.shares import Shares
-from sloctl.config.daemon import ModelConfig
 
 _LEAST_WAIT = 0.1  # seconds; a shorter Retry-After only makes a client spin
 _SHED_WAIT = 1.0  # a share changes with the control plane's ticks, not with the queue
@@ -34,17 +33,24 @@ class Refusal:
         return self.reason.value
 
 
+@dataclass(slots=True)
+class Ticket:
+    """An admitted request: its breaker's token, when its answer is expected, and until when it is worth running."""
+
+    token: int
+    expected: float
+    until: float
+
+
 class Gate:
     """Admits or refuses in this order: breaker, share of the class, bounds, deadline; then takes the permit.
 
     A half-open permit is therefore never spent on a request that is refused for another reason.
     """
 
-    def __init__(self, config: ModelConfig, classes: int, breaker: Breaker) -> None:
+    def __init__(self, classes: int, breaker: Breaker) -> None:
         self.breaker = breaker
-        self.limit = 0  # requests in flight; 0: only the queue is bounded
         self._shares = Shares(classes)
-        self._max_queue = config.max_queue
 
     def set_shares(self, shares: Sequence[float]) -> None:
         """Admitted shares by class; ValueError for another number of classes."""
@@ -52,25 +58,32 @@ class Gate:
             self._shares.set(shares)
 
     def admit(
-        self, now: float, class_index: int, deadline: float, queued: int, inflight: int, predicted_wait: float
-    ) -> int | Refusal:
-        """A breaker's token, or why not.
+        self, now: float, class_index: int, deadline: float, target: float, wait: float, slack: float, *, full: bool
+    ) -> Ticket | Refusal:
+        """A ticket, or why not.
 
-        `deadline` is in the clock of `now`; `queued` counts requests that wait for a batch, `inflight` those
-        admitted and not answered; `predicted_wait` is the seconds until this request's own batch would be
-        done (NaN where that is not known).
+        `deadline` is the client's and `target` what the objective asks for, both in the clock of `now` (infinite where
+        there is none). `wait` is the predicted time in seconds until this request's own batch would be done (NaN where
+        that is not known), `slack` what has to be added to be nearly sure, `full` whether there is no room for it.
         """
         breaker = self.breaker
         if breaker.refuses(now):
             return Refusal(Reason.BREAKER, max(breaker.retry_after(now), _LEAST_WAIT))
         if not self._shares.admit(class_index):
             return Refusal(Reason.SHED, _SHED_WAIT)
-        if queued >= self._max_queue or 0 < self.limit <= inflight:
-            # Also for a NaN, max gives its first argument.
-            return Refusal(Reason.OVERLOADED, max(_LEAST_WAIT, predicted_wait))
-        if now + predicted_wait > deadline:
-            return Refusal(Reason.DEADLINE, max(_LEAST_WAIT, now + predicted_wait - deadline))
+        expected = now + wait
+        if full or expected > deadline or expected + slack > target:
+            return _no_room(wait, expected - deadline, expected + slack - target, full=full)
         token = breaker.acquire(now)
         if token is None:
             return Refusal(Reason.BREAKER, max(breaker.retry_after(now), _LEAST_WAIT))
-        return token
+        return Ticket(token, expected, min(deadline, target))
+
+
+def _no_room(wait: float, after_deadline: float, after_target: float, *, full: bool) -> Refusal:
+    if full:
+        # Also for a NaN, max gives its first argument.
+        return Refusal(Reason.OVERLOADED, max(_LEAST_WAIT, wait))
+    if after_deadline > 0:
+        return Refusal(Reason.DEADLINE, max(_LEAST_WAIT, after_deadline))
+    return Refusal(Reason.OVERLOADED, max(_LEAST_WAIT, after_target))

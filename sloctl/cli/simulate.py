@@ -90,7 +90,7 @@ def setup_of(project: "Project", model: str | None, given: "dict[str, Variant]")
     if chosen is None or chosen not in policies:
         there = f"; there is one for {', '.join(policies)}" if policies else ""
         raise ValueError(f"no policy for {chosen or 'any model'} among the daemon's policies{there}")
-    config = next(each for each in project.daemon.models if each.name == chosen)
+    config = next(each for each in project.runtime.daemon.models if each.name == chosen)
     found = manifests(project.daemon, project.path.parent).get(chosen, {})
     variants = []
     for name in config.names:
@@ -112,7 +112,7 @@ def setup_of(project: "Project", model: str | None, given: "dict[str, Variant]")
         windows=project.bundle.windows,
         variants=tuple(variants),
         classes=tuple(project.daemon.priorities),
-        limits=Limits(config.deadline, config.max_queue),
+        limits=Limits(config.deadline, config.max_queue, config.admission.seconds),
         max_batch=config.max_batch,
         reopens=config.breaker.wait_duration_in_open_state,
     )

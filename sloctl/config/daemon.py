@@ -1,5 +1,6 @@
 """The daemon's own configuration: `apiVersion: sloctl/v1, kind: Daemon`."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -109,6 +110,23 @@ class BreakerConfig(Model):
         return self
 
 
+class AdmissionConfig(Model):
+    """How long and how many requests of a model may wait.
+
+    `target`: what would be answered later is refused at once, and what waits is dropped before the device once it is;
+    `objective` is the threshold of the model's SLO over request times (the one that most requests have to keep).
+    `limit`: of requests in flight, one a variant, in a form that finds itself, or a fixed number.
+    """
+
+    target: Literal["objective", "off"] | Annotated[Duration, Field(gt=0)] = "objective"
+    limit: Literal["gradient", "aimd", "off"] | Annotated[int, Field(gt=0)] = "gradient"
+
+    @property
+    def seconds(self) -> float:
+        """The resolved target, infinite where there is none."""
+        return self.target if isinstance(self.target, float) else math.inf
+
+
 class ProfileConfig(Model):
     """Sampling of layer times. An interval of 0s turns it off.
 
@@ -140,6 +158,7 @@ class ModelConfig(Model):
     batch_wait: Annotated[Duration, Field(ge=0, le=1)] = 0.0
     deadline: Annotated[Duration, Field(gt=0)] = 10.0
     max_queue: Annotated[int, Field(gt=0)] = 512
+    admission: AdmissionConfig = AdmissionConfig()
     allow_nonfinite: bool = False
     memory_budget: Annotated[Bytes, Field(gt=0)] | None = None  # of the device, for all its variants together
     profile: ProfileConfig = ProfileConfig()

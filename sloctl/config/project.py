@@ -19,7 +19,7 @@ from sloctl.config.documents import Bundle, Files, bundle_of, load_bundle, load_
 from sloctl.config.problems import Code, Problem, arranged, require
 from sloctl.config.runtime import Runtime
 from sloctl.config.sources import Loc, Source
-from sloctl.slo.openslo import thresholds
+from sloctl.slo.objective import latency_objective, thresholds
 
 Measured = Callable[[DaemonConfig, Path], Accuracies]
 """Reads what the repository's manifests measured; `Path` is the folder of the daemon's configuration."""
@@ -45,7 +45,9 @@ def load_project(path: Path) -> Project:
     require(problems)
     if daemon is None or bundle is None:  # there would have been a problem
         raise AssertionError(path)
-    runtime = Runtime.resolve(daemon.model, path, thresholds(bundle.objectives))
+    found = {model.name: latency_objective(bundle.objectives, model.name) for model in daemon.model.models}
+    targets = {name: seconds for name, seconds in found.items() if seconds is not None}
+    runtime = Runtime.resolve(daemon.model, path, thresholds(bundle.objectives), targets)
     return Project(daemon.model, runtime.path, bundle, runtime)
 
 

@@ -1,6 +1,7 @@
 """The resolved configuration that the supervisor hands to the planes, as JSON."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +22,13 @@ class Runtime:
     topology: Topology
 
     @classmethod
-    def resolve(cls, daemon: DaemonConfig, path: Path, thresholds: tuple[float, ...]) -> "Runtime":
-        """Builds the topology; `thresholds` are the SLOs' latency thresholds in seconds."""
+    def resolve(
+        cls, daemon: DaemonConfig, path: Path, thresholds: tuple[float, ...], targets: Mapping[str, float] | None = None
+    ) -> "Runtime":
+        """Builds the topology; `thresholds` are the SLOs' latency thresholds in seconds, `targets` those by model that
+        admission keeps to.
+        """
+        daemon = _targeted(daemon, targets or {})
         topology = Topology(
             models=tuple(ModelTopology(model.name, model.names) for model in daemon.models),
             priorities=tuple(daemon.priorities),
@@ -58,3 +64,14 @@ class Runtime:
         raw = json.loads(text)
         daemon = DaemonConfig.model_validate(raw["daemon"])
         return cls(daemon, Path(raw["path"]), Topology.from_dict(raw["topology"]))
+
+
+def _targeted(daemon: DaemonConfig, targets: Mapping[str, float]) -> DaemonConfig:
+    """With the objective's threshold in the place of the word `objective`, or `off` where there is none."""
+    models = []
+    for model in daemon.models:
+        admission = model.admission
+        if admission.target == "objective":
+            admission = admission.model_copy(update={"target": targets.get(model.name, "off")})
+        models.append(model.model_copy(update={"admission": admission}))
+    return daemon.model_copy(update={"models": models})

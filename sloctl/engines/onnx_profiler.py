@@ -174,7 +174,7 @@ def _typical(seconds: list[float]) -> float:
 
 def main() -> None:
     """The helper: answers samples until its input closes."""
-    os.nice(_NICE)
+    os.setpriority(os.PRIO_PROCESS, 0, _NICE)
     # A sample can last seconds; with its parent gone nobody wants it, and what it wrote to disk is to be removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -59,6 +59,21 @@ class Batcher(Generic[_T]):
         self.rows += request.rows
         self._rows[request.priority] += request.rows
 
+    def evict(self, priority: int) -> _T | None:
+        """Takes out the newest request of the lowest class below this one, None where only higher ones wait."""
+        for index in range(len(self._queues) - 1, priority, -1):
+            if self._queues[index]:
+                request = self._queues[index].pop()
+                self.length -= 1
+                self.rows -= request.rows
+                self._rows[index] -= request.rows
+                return request
+        return None
+
+    def lowest(self) -> int:
+        """Index of the lowest class that waits, -1 where none does."""
+        return next((index for index in range(len(self._queues) - 1, -1, -1) if self._queues[index]), -1)
+
     def take(self, now: float) -> tuple[list[_T], list[_T]]:
         """The next batch (empty if nothing waits) and the requests that expired before it."""
         batch: list[_T] = []

@@ -14,21 +14,23 @@ class Cost:
     without forgetting the curve.
     """
 
-    __slots__ = ("_seconds", "_sizes", "capacity", "correction", "one", "seconds_per_row")
+    __slots__ = ("_best", "_seconds", "_sizes", "capacity", "correction", "full", "one", "seconds_per_row")
 
     def __init__(self, measured: Mapping[int, float]) -> None:
         """`measured` holds the seconds of at least one batch size."""
         self._sizes = sorted(measured)
         self._seconds = [measured[size] for size in self._sizes]
+        self._best = max(self._sizes, key=lambda size: size / max(measured[size], 1e-9))
         # Rows a second at the best measured batch size.
-        self.capacity = max(size / max(seconds, 1e-9) for size, seconds in measured.items())
+        self.capacity = self._best / max(measured[self._best], 1e-9)
         self._correct(1.0)
 
     def _correct(self, correction: float) -> None:
         self.correction = correction
         # What is asked for with every request is ready beforehand: seconds that a row in the queue costs those
-        # behind it, and seconds of the smallest batch.
+        # behind it, seconds of the best batch, and of the smallest.
         self.seconds_per_row = correction / self.capacity
+        self.full = self._best * self.seconds_per_row
         self.one = self._seconds[0] * correction
 
     def _measured(self, rows: int) -> float:

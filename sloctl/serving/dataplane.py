@@ -9,6 +9,7 @@ import structlog
 
 from sloctl import __version__
 from sloctl.admission.classes import PriorityClasses
+from sloctl.admission.gate import Ticket
 from sloctl.admission.tenants import Tenant, Tenants
 from sloctl.board import Board, Phase
 from sloctl.engines.base import Tensor, TensorSpec
@@ -106,9 +107,9 @@ class DataPlane:
             wants = wanted(envelope, model.inputs, model.everything, self._regions)
             now = self.clock()
             deadline = started + min(timeout(envelope.parameters, model.config.deadline), asked.within)
-            token = model.admit(now, priority, deadline)
+            ticket = model.admit(now, priority, deadline, started)
             try:
-                pending = self._pend(model, envelope, tail, priority, deadline, now, token, client)
+                pending = self._pend(model, envelope, tail, priority, deadline, now, ticket, client)
                 if trace is not None:
                     trace.enqueued, pending.trace = now, trace
                 variant, outputs = await pending.future
@@ -140,7 +141,7 @@ class DataPlane:
         priority: int,
         deadline: float,
         now: float,
-        token: int,
+        ticket: Ticket,
         client: Client | None,
     ) -> Pending:
         """Parses the tensors of an admitted request and puts it in the queue."""
@@ -148,11 +149,11 @@ class DataPlane:
             inputs, rows = tensors(envelope, tail, model.inputs, self._regions)
             lent = lenders(envelope, self._regions)
         except BaseException:
-            model.release(token)
+            model.release(ticket.token)
             raise
         signature = tuple(array.shape[1:] for array in inputs.values()) if model.inputs.free else None
         future: asyncio.Future[Answer] = self._loop.create_future()
-        pending = Pending(inputs, rows, signature, priority, deadline, now, token, future, client, lent)
+        pending = Pending(inputs, rows, signature, priority, deadline, now, ticket, future, client, lent)
         model.enqueue(pending)
         return pending
 

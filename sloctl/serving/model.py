@@ -15,12 +15,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from sloctl.admission.breaker import Breaker, Command
-from sloctl.admission.gate import Gate, Refusal
+from sloctl.admission.gate import Refusal, Ticket
 from sloctl.board import Board, BreakerCommand, ControlWord, Fault
 from sloctl.config.daemon import ModelConfig
 from sloctl.engines.base import Tensor, TensorSpec
 from sloctl.serving.batcher import Batcher
 from sloctl.serving.decode import ModelInputs, Wanted
+from sloctl.serving.entrance import Entrance
 from sloctl.serving.errors import RequestError, draining, failed, unavailable
 from sloctl.serving.faults import FaultSwitch
 from sloctl.serving.lane import LEAD, Job, Lane
@@ -86,7 +87,7 @@ class ModelService:
         breaker = Breaker(config.breaker, lambda state: self.cells.breaker(state.value))
         self.cells.breaker(breaker.state.value)
         self._breaker = breaker
-        self._gate = Gate(config, classes, breaker)
+        self._entrance = Entrance(config, classes, breaker)
         self._sequence = self._first_sequence()
         self._apply(self._control.read())
 
@@ -98,21 +99,35 @@ class ModelService:
 
     # Admission
 
-    def admit(self, now: float, priority: int, deadline: float) -> int:
-        """A breaker's token for a request, which counts as in flight from now on. Raises RequestError."""
+    def admit(self, now: float, priority: int, deadline: float, started: float) -> Ticket:
+        """Lets a request in, which counts as in flight from now on. Raises RequestError.
+
+        `deadline` is the client's, `started` when the request was seen.
+        """
         word = self._control.read()
         if word is not self._word:
             self._apply(word)
-        serving = self.require()
+        serving, entrance, batcher = self.require(), self._entrance, self._batcher
         # Lower classes do not count: they run later, and a queue full of them must not shut the higher ones out.
-        queued, rows = self._batcher.ahead(priority)
+        _, rows = batcher.ahead(priority)
         wait = self._lane.remaining() + rows * serving.cost.seconds_per_row + serving.cost.one
-        token = self._gate.admit(now, priority, deadline, queued, self.inflight, wait)
-        if isinstance(token, Refusal):
-            reason = token.outcome
-            raise RequestError(503, _MESSAGES[reason], outcome=reason, reason=reason, retry_after=token.retry_after)
+        full = entrance.full(serving, self.inflight, batcher.length)
+        alone = full and batcher.lowest() <= priority  # nobody whose place it could take
+        ticket = entrance.admit(now, priority, deadline, started, serving, wait, full=alone)
+        if isinstance(ticket, Refusal):
+            reason = ticket.outcome
+            raise RequestError(503, _MESSAGES[reason], outcome=reason, reason=reason, retry_after=ticket.retry_after)
+        if full:
+            self._evict(priority)
         self.inflight += 1
-        return token
+        return ticket
+
+    def _evict(self, priority: int) -> None:
+        """Gives up a request of a lower class for one of this."""
+        victim = self._batcher.evict(priority)
+        if victim is not None:
+            self._breaker.release(victim.token)
+            victim.reject(_dropped("overloaded", "a request of a higher priority took its place in the queue"))
 
     def leave(self) -> None:
         """A request that was admitted has been answered or given up."""
@@ -177,7 +192,7 @@ class ModelService:
         self.cells.queue_length.set(self._batcher.length)
         batch, expired = self._batcher.take(now)
         for pending in expired:
-            self._expire(pending)
+            self._expire(pending, now)
         batch = [pending for pending in batch if not self._abandoned(pending) and not self._cut_off(pending)]
         if batch:
             self._start(batch, now)
@@ -229,6 +244,7 @@ class ModelService:
             self._fail(batch, reason, f"the engine failed: {message}")
             return
         now = self._clock()
+        self._entrance.learn(variant, batch, rows, now, self.inflight)
         # With several in flight a run also waits for the one before it, which has come back meanwhile.
         variant.cost.observe(rows, min(result.seconds, now - self._lane.last))
         variant.remember(result.requests, any(bool(pending.lent) for pending in batch), now)
@@ -280,11 +296,14 @@ class ModelService:
             self._breaker.failure(pending.token)
             pending.reject(failed(reason, message))
 
-    def _expire(self, pending: Pending) -> None:
+    def _expire(self, pending: Pending, now: float) -> None:
         self._breaker.release(pending.token)
-        pending.reject(
-            RequestError(503, "it expired in the queue", outcome="deadline", reason="deadline", retry_after=1.0)
-        )
+        if self.serving is not None:
+            self._entrance.missed(self.serving, (pending,))
+        if pending.promised <= now:
+            pending.reject(_dropped("deadline", "it expired in the queue"))
+        else:
+            pending.reject(_dropped("overloaded", "it waited in the queue for longer than the objective allows"))
 
     def _abandoned(self, pending: Pending) -> bool:
         if not pending.abandoned:
@@ -311,8 +330,8 @@ class ModelService:
     def _apply(self, word: ControlWord) -> None:
         self._word = word
         self.switch.faults = word.faults if self.fault_injection else Fault.NONE
-        self._gate.limit = word.limit
-        self._gate.set_shares(word.admit)
+        self._entrance.bound = word.limit
+        self._entrance.gate.set_shares(word.admit)
         if word.breaker_sequence != self._sequence:
             self._sequence = word.breaker_sequence
             self._breaker.command(Command[word.breaker.name], self._clock())
@@ -392,7 +411,7 @@ class ModelService:
         self._choose()
         self._lane.watch()
         for pending in self._batcher.expire(now):
-            self._expire(pending)
+            self._expire(pending, now)
         self._breaker.tick(now)
         self.cells.queue_length.set(self._batcher.length)
         self.cells.inflight.set(self.inflight)
@@ -404,6 +423,11 @@ class ModelService:
             pending.reject(draining("the server stopped before the request ran"))
         for variant in self.variants:
             variant.thread.stop()
+
+
+def _dropped(reason: str, message: str) -> RequestError:
+    """For a request that was admitted and given up before it reached the engine."""
+    return RequestError(503, message, outcome=reason, reason=reason, retry_after=1.0)
 
 
 def _ignore(_: str) -> None:

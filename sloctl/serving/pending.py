@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from sloctl.admission.gate import Ticket
 from sloctl.engines.base import Inputs, Tensor
 from sloctl.serving.errors import RequestError
 from sloctl.serving.regions import Region
@@ -26,6 +27,7 @@ class Client(Protocol):
 class Pending:
     """An admitted request: `future` gets the variant and its rows of the outputs, or a RequestError.
 
+    It is not worth running after `deadline`; `promised` is the client's own. The answer was `expected` when it came.
     `lent` are the regions of inputs that lie in memory which the client owns: it must not be kept once the request has
     been answered, and may be gone before.
     """
@@ -34,10 +36,12 @@ class Pending:
         "client",
         "deadline",
         "enqueued",
+        "expected",
         "future",
         "inputs",
         "lent",
         "priority",
+        "promised",
         "rows",
         "signature",
         "token",
@@ -52,7 +56,7 @@ class Pending:
         priority: int,
         deadline: float,
         enqueued: float,
-        token: int,
+        ticket: Ticket,
         future: "asyncio.Future[Answer]",
         client: Client | None,
         lent: Sequence[Region] = (),
@@ -61,9 +65,11 @@ class Pending:
         self.rows = rows
         self.signature = signature
         self.priority = priority
-        self.deadline = deadline
+        self.deadline = ticket.until
+        self.promised = deadline
+        self.expected = ticket.expected
         self.enqueued = enqueued
-        self.token = token
+        self.token = ticket.token
         self.future = future
         self.client = client
         self.lent = lent

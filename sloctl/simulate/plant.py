@@ -1,8 +1,8 @@
 """What becomes of a tick's arrivals: a fluid queue in front of one server, whose speed is the serving variant's.
 
 Per tick of `dt` seconds, in this order: an open breaker refuses all; each class is admitted by its share; the queue
-takes what would be answered within `deadline`, at most `maxQueue`; the variant works off `capacity × dt` rows, first
-come first served. The batch is the smallest measured one that carries the load.
+takes what would be answered within `deadline` and `target`, at most `maxQueue`; the variant works off
+`capacity × dt` rows, first come first served. The batch is the smallest measured one that carries the load.
 
 The time of an answer is W + S + R + X: the fluid queue's wait W (in a straight line from the tick's beginning to its
 end), the own batch S, half of the batch before with the probability that the server is busy, R = ρS/2, and, while no
@@ -47,10 +47,16 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the data plane is configured to hold: seconds, and requests that wait."""
+    """What the data plane is configured to hold: seconds, and requests that wait; `target` is the objective's."""
 
     deadline: float
     max_queue: int
+    target: float = math.inf
+
+    @property
+    def longest(self) -> tuple[float, str]:
+        """Seconds that a request may take, and what it is refused for that would take longer."""
+        return (self.deadline, "deadline") if self.deadline <= self.target else (self.target, "overloaded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +108,16 @@ class Plant:
         service = serving.batch_time(sum(offered) / dt)
         waiting = self.queue
         let_in = [0.0 if open_ else load * share for load, share in zip(offered, admit, strict=True)]
-        room = max(min(self._limits.max_queue, (self._limits.deadline - service) * capacity), 0.0)
+        longest, late = self._limits.longest
+        room = max(min(self._limits.max_queue, (longest - service) * capacity), 0.0)
         dropped = max(waiting - capacity * dt - room, 0.0)  # a slower variant took over a queue that it cannot answer
         wanted = sum(let_in)
         taken = min(wanted, max(room + capacity * dt - waiting, 0.0))
         done = min(waiting - dropped + taken, capacity * dt)
         self.queue = max(waiting - dropped + taken - done, 0.0)
         share = _shares(let_in, offered)
-        bound = "deadline" if room < self._limits.max_queue else "overloaded"
-        counts = {"ok": done * (1 - errors), "error": done * errors, "deadline": dropped}
+        bound = late if room < self._limits.max_queue else "overloaded"
+        counts = {"ok": done * (1 - errors), "error": done * errors, late: dropped}
         counts[bound] = counts.get(bound, 0.0) + wanted - taken
         outcomes = {outcome: tuple(count * part for part in share) for outcome, count in counts.items()}
         kept_out = tuple(load - entered for load, entered in zip(offered, let_in, strict=True))

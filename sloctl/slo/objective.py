@@ -8,7 +8,7 @@ from typing import Literal
 from sloctl.slo.calendars import Calendar
 from sloctl.slo.exclusions import Exclusion
 from sloctl.slo.windows import Alarm, AlertWindow
-from sloctl.telemetry.catalogue import Kind, find
+from sloctl.telemetry.catalogue import REQUEST_DURATION, Kind, find
 
 Op = Literal["lte", "lt", "gte", "gt"]
 
@@ -190,6 +190,23 @@ class Objective:
     def budget(self) -> float:
         """Share of events that may be bad: 1 − target, in decimal, since 1 − 0.99 is not 0.01 in floats."""
         return float(1 - Decimal(str(self.target)))
+
+
+def latency_objective(objectives: Iterable[Objective], model: str) -> float | None:
+    """Seconds within which a model's requests have to be answered, None where no SLO says so.
+
+    Of several thresholds the one that most requests have to keep, and of those the tightest: that half of them take at
+    most 50 ms says nothing of how long the others may.
+    """
+    found = [
+        (-objective.target, threshold.value)
+        for objective in objectives
+        if isinstance(threshold := objective.indicator, Threshold)
+        and threshold.selector.metric == REQUEST_DURATION.name
+        and threshold.op in ("lte", "lt")
+        and model in threshold.selector.labels.get("model", (model,))
+    ]
+    return min(found)[1] if found else None
 
 
 def thresholds(objectives: Iterable[Objective]) -> tuple[float, ...]:

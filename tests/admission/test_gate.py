@@ -5,21 +5,19 @@ import math
 import pytest
 
 from sloctl.admission.breaker import Breaker, BreakerState, Command
-from sloctl.admission.gate import Gate, Reason, Refusal
+from sloctl.admission.gate import Gate, Reason, Refusal, Ticket
 from sloctl.config.daemon import BreakerConfig, ModelConfig
 from sloctl.telemetry.catalogue import OUTCOMES
 
 CONFIG = ModelConfig(
     name="digits",
     variants=["fp32"],
-    max_queue=4,
     breaker=BreakerConfig(permitted_number_of_calls_in_half_open_state=1),
 )
 
 
 def gate_of(**kwargs: bool) -> Gate:
-    gate = Gate(CONFIG, 2, Breaker(CONFIG.breaker))
-    gate.limit = 8
+    gate = Gate(2, Breaker(CONFIG.breaker))
     if kwargs.get("shed"):
         gate.set_shares((1.0, 0.0))
     if kwargs.get("broken"):
@@ -27,8 +25,8 @@ def gate_of(**kwargs: bool) -> Gate:
     return gate
 
 
-BAD = {"class_index": 1, "deadline": 1.0, "queued": 4, "inflight": 8, "predicted_wait": 9.0}
-GOOD = {"class_index": 0, "deadline": 1.0, "queued": 0, "inflight": 0, "predicted_wait": 0.1}
+BAD = {"class_index": 1, "deadline": 1.0, "target": 1.0, "wait": 9.0, "slack": 0.0, "full": True}
+GOOD = {"class_index": 0, "deadline": 1.0, "target": 0.5, "wait": 0.1, "slack": 0.1, "full": False}
 
 
 @pytest.mark.parametrize(
@@ -37,9 +35,10 @@ GOOD = {"class_index": 0, "deadline": 1.0, "queued": 0, "inflight": 0, "predicte
         pytest.param({"shed": True, "broken": True}, BAD, "breaker_open", id="the breaker speaks first"),
         pytest.param({"shed": True}, BAD, "shed", id="then the share of the class"),
         pytest.param({}, BAD, "overloaded", id="then the bounds"),
-        pytest.param({}, GOOD | {"queued": 4}, "overloaded", id="a full queue alone refuses"),
-        pytest.param({}, GOOD | {"inflight": 8}, "overloaded", id="the concurrency limit alone refuses"),
-        pytest.param({}, GOOD | {"predicted_wait": 1.5}, "deadline", id="last the predicted finish"),
+        pytest.param({}, GOOD | {"full": True}, "overloaded", id="no room alone refuses"),
+        pytest.param({}, GOOD | {"wait": 1.5}, "deadline", id="then the client's deadline"),
+        pytest.param({}, GOOD | {"wait": 0.6}, "overloaded", id="last the objective"),
+        pytest.param({}, GOOD | {"slack": 0.6}, "overloaded", id="which wants to be nearly sure"),
     ],
 )
 def test_order_of_refusals(state: dict[str, bool], request_: dict[str, float], outcome: str) -> None:
@@ -53,30 +52,31 @@ def test_order_of_refusals(state: dict[str, bool], request_: dict[str, float], o
     "request_",
     [
         pytest.param(GOOD, id="a request in good time"),
-        pytest.param(GOOD | {"predicted_wait": 1.0}, id="one that just makes its deadline"),
-        pytest.param(GOOD | {"predicted_wait": math.nan}, id="one without a prediction"),
-        pytest.param(GOOD | {"queued": 3, "inflight": 7}, id="the last that fits"),
+        pytest.param(GOOD | {"wait": 1.0, "target": math.inf}, id="one that just makes its deadline"),
+        pytest.param(GOOD | {"wait": 0.4}, id="one that just keeps to the objective"),
+        pytest.param(GOOD | {"wait": math.nan}, id="one without a prediction"),
     ],
 )
 def test_admitted(request_: dict[str, float]) -> None:
     assert not isinstance(gate_of().admit(0.0, **request_), Refusal)  # type: ignore[arg-type]
 
 
-def test_a_limit_of_zero_bounds_nothing() -> None:
-    gate = gate_of()
-    gate.limit = 0
-    assert not isinstance(gate.admit(0.0, 0, 1.0, 0, 10_000, 0.1), Refusal)
+@pytest.mark.parametrize(("deadline", "target", "until"), [(1.0, 0.5, 0.5), (0.4, 0.5, 0.4), (9.0, math.inf, 9.0)])
+def test_a_ticket_holds_until_the_first_of_deadline_and_objective(deadline, target, until) -> None:
+    ticket = gate_of().admit(0.0, **GOOD | {"deadline": deadline, "target": target})  # type: ignore[arg-type]
+    assert isinstance(ticket, Ticket)
+    assert (ticket.until, ticket.expected) == (until, 0.1)
 
 
 def test_refused_for_another_reason_a_request_takes_no_probe() -> None:
     gate = gate_of(shed=True, broken=True)
     gate.breaker.command(Command.HALF_OPEN, 1.0)
-    for request_ in (BAD, BAD | {"class_index": 0}, GOOD | {"predicted_wait": 9.0, "deadline": 2.0}):
+    for request_ in (BAD, BAD | {"class_index": 0}, GOOD | {"wait": 9.0, "deadline": 2.0}):
         assert isinstance(gate.admit(1.0, **request_), Refusal)  # type: ignore[arg-type]
     assert gate.breaker.state is BreakerState.HALF_OPEN
-    token = gate.admit(1.0, **GOOD | {"deadline": 2.0})  # type: ignore[arg-type]
+    token = gate.admit(1.0, **GOOD | {"deadline": 2.0, "target": 2.0})  # type: ignore[arg-type]
     assert not isinstance(token, Refusal)
-    assert isinstance(gate.admit(1.0, **GOOD | {"deadline": 2.0}), Refusal)  # type: ignore[arg-type]
+    assert isinstance(gate.admit(1.0, **GOOD | {"deadline": 2.0, "target": 2.0}), Refusal)  # type: ignore[arg-type]
 
 
 def test_every_reason_is_an_outcome_of_the_catalogue() -> None:

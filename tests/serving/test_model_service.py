@@ -255,7 +255,7 @@ async def test_a_full_queue_refuses_at_once(make):
     assert [r.status for r in await asyncio.gather(*tasks)] == [200] * 3
 
 
-async def test_a_queue_full_of_a_lower_class_does_not_shut_a_higher_one_out(make):
+async def test_in_a_full_queue_a_higher_class_takes_the_place_of_the_newest_of_a_lower(make):
     bench = make(maxQueue=2, maxBatch=1)
     await bench.load()
     bench.in_threads()
@@ -266,9 +266,11 @@ async def test_a_queue_full_of_a_lower_class_does_not_shut_a_higher_one_out(make
     await until(lambda: bench.model._batcher.length == 2)
     assert (await bench.infer(1, parameters={"priority": 3})).status == 503
     tasks.append(asyncio.create_task(bench.infer(1, parameters={"priority": 1})))
-    await until(lambda: bench.model._batcher.length == 3)
+    await until(tasks[2].done)
     bench.engines["fp32"].go.set()
-    assert [r.status for r in await asyncio.gather(*tasks)] == [200] * 4
+    answers = await asyncio.gather(*tasks)
+    assert [r.status for r in answers] == [200, 200, 503, 200]
+    assert json.loads(answers[2].body)["reason"] == "overloaded"
 
 
 async def test_a_request_that_expires_in_the_queue_never_reaches_the_engine(bench):
