@@ -29,7 +29,7 @@ import yaml
 
 from sloctl.config.base import format_duration
 from sloctl.slo.alarms import alarms_of, grouped, lengths_of
-from sloctl.slo.objective import BudgetStep, Objective, Slices, Tier
+from sloctl.slo.objective import BudgetStep, Objective, QueryRatio, Slices, Tier
 from sloctl.slo.promql import events, is_sampled, quote
 from sloctl.slo.slices import SLACK
 from sloctl.slo.windows import RAW_UP_TO, RECORDED, Alarm, AlertWindow
@@ -103,6 +103,9 @@ def _read(objective: Objective, window: float) -> tuple[str, str]:
 def _increases(objective: Objective) -> Rule:
     step = _step(objective)
     good, total = _read(objective, step)
+    if isinstance(objective.indicator, QueryRatio):
+        # A query of somebody's may divide by no traffic, and a single NaN would be the sum of all windows that hold it.
+        good, total = f"({good}) >= -Inf and ({total}) >= -Inf", f"({total}) >= -Inf and ({good}) >= -Inf"
     span = format_duration(step)
     return {
         "name": f"sloctl-slo-increases-{objective.name}",

@@ -173,6 +173,9 @@ def near(series: str, value: float) -> str:
     return f"abs({series} - {value!r}) < bool 1e-9"
 
 
+NO_NAN = "absent(sloctl:slo_error:ratio != sloctl:slo_error:ratio)"
+
+
 def error_ratio(window: str) -> str:
     return f'sloctl:slo_error:ratio{{sloctl_window="{window}"}}'
 
@@ -229,11 +232,27 @@ def test_half_an_hour_without_traffic_leaves_no_nan_behind(tmp_path: Path, workb
             (90, near(error_ratio("1h"), 0.01)),
             (120, near(error_ratio("30d"), 0.01)),
             (120, near("sloctl:slo_error_budget_remaining:ratio", 0)),
-            *(
-                (at, "count(sloctl:slo_error:ratio != sloctl:slo_error:ratio) or vector(0) == bool 0")
-                for at in (60, 90, 120)
-            ),
+            *((at, NO_NAN) for at in (60, 90, 120)),
         ],
+    )
+
+
+@pytest.mark.integration
+@needs_promtool
+@pytest.mark.parametrize("side", ["bad", "good"])
+def test_a_query_that_divides_by_no_traffic_spoils_no_long_window(
+    tmp_path: Path, workbook: tuple[AlertWindow, ...], side: str
+) -> None:
+    every, some = ("sum(increase(%s_total[{{.window}}]))" % name for name in ("all", "some"))
+    indicator = QueryRatio(every, **{side: f"{every} * ({some} / {every})"})
+    unit_test(
+        tmp_path,
+        to_yaml([objective(indicator)], workbook),
+        input_series=[
+            {"series": "all_total", "values": "0+100x60 6000x30 6100+100x59"},
+            {"series": "some_total", "values": "0+20x60 1200x30 1220+20x59"},
+        ],
+        is_true=[(150, near(error_ratio(window), 0.2 if side == "bad" else 0.8)) for window in ("2h", "30d")],
     )
 
 
