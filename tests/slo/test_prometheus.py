@@ -243,7 +243,7 @@ def test_half_an_hour_without_traffic_leaves_no_nan_behind(tmp_path: Path, workb
 def test_a_query_that_divides_by_no_traffic_spoils_no_long_window(
     tmp_path: Path, workbook: tuple[AlertWindow, ...], side: str
 ) -> None:
-    every, some = ("sum(increase(%s_total[{{.window}}]))" % name for name in ("all", "some"))
+    every, some = (f"sum(increase({name}_total[{{{{.window}}}}]))" for name in ("all", "some"))
     indicator = QueryRatio(every, **{side: f"{every} * ({some} / {every})"})
     unit_test(
         tmp_path,
