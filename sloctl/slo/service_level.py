@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 
 from sloctl.config.base import Duration, Model, format_duration
 from sloctl.slo.alarms import unfirable
+from sloctl.slo.alert_texts import Texts
 from sloctl.slo.maintenance import ExclusionSpec
 from sloctl.slo.objective import BudgetStep, Objective, Tier, thresholds
 from sloctl.slo.openslo_alerting import DocumentMetadata, Name
@@ -86,8 +87,8 @@ class Alert(Model):
 
     disable: bool = False
     name: str = ""
-    labels: dict[str, str] = Field(default_factory=dict)
-    annotations: dict[str, str] = Field(default_factory=dict)
+    labels: Texts = Field(default_factory=dict)
+    annotations: Texts = Field(default_factory=dict)
     windows: Annotated[list[Pair], Field(max_length=5)] = Field(default_factory=list)
 
     def tier(self, severity: Literal["page", "ticket"], period: float) -> Tier | None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from sloctl.config.base import Model
+from sloctl.slo.alert_texts import Texts
 from sloctl.slo.promql import WINDOW
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]{0,126}[A-Za-z0-9])?$")]
@@ -66,16 +67,16 @@ class Alert(Model):
     """What a page or a ticket carries, or that there is none."""
 
     disable: bool = False
-    labels: dict[str, str] = Field(default_factory=dict)
-    annotations: dict[str, str] = Field(default_factory=dict)
+    labels: Texts = Field(default_factory=dict)
+    annotations: Texts = Field(default_factory=dict)
 
 
 class Alerting(Model):
     """The alerts of an SLO."""
 
     name: str = ""
-    labels: dict[str, str] = Field(default_factory=dict)
-    annotations: dict[str, str] = Field(default_factory=dict)
+    labels: Texts = Field(default_factory=dict)
+    annotations: Texts = Field(default_factory=dict)
     page_alert: Alert = Alert()
     ticket_alert: Alert = Alert()
 

@@ -114,6 +114,11 @@ def test_with_too_few_events_no_alert_fires(
         pytest.param(
             {"sli": "success", "target": 0.999, "minimumEvents": 10**23}, "at most 1e+09", id="more than 64 bits hold"
         ),
+        pytest.param(
+            {"sli": "success", "target": 0.999, "alerts": {"page": {"labels": {"__name__": "x"}}}},
+            "'__name__' is no name",
+            id="a label that Prometheus would refuse",
+        ),
         pytest.param({}, "either sli with target, or badTime", id="nothing"),
         pytest.param({"sli": "engine_time < 200s", "target": 0.9999}, "outside the histogram", id="beyond the bounds"),
         pytest.param({"sli": "success", "target": 0.9}, "can never fire", id="a page that cannot fire"),

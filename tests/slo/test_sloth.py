@@ -220,6 +220,14 @@ def _set(*path: str | int, to: Any) -> Callable[[Any], None]:
             id="alerts without a name",
         ),
         pytest.param(
+            _set("slos", 0, "alerting", "labels", to={"cat.egory": "x"}), "slos[0].alerting.labels",
+            Code.INVALID_VALUE, "is no name", id="a label that Prometheus would refuse",
+        ),
+        pytest.param(
+            _set("slos", 0, "alerting", "page_alert", to={"annotations": {"help": 'all {{ "{{" }}, {{ $labels.foo'}}),
+            "slos[0].alerting.page_alert.annotations", Code.INVALID_VALUE, "does not end", id="half a template",
+        ),
+        pytest.param(
             _set("slos", 0, "slo", to=1), "slos[0].slo", Code.UNKNOWN_FIELD, "unknown field", id="an unknown field"
         ),
     ],
