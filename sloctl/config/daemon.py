@@ -147,6 +147,9 @@ class VariantConfig(Model):
     device: str
 
 
+BatchSizes = Annotated[list[Annotated[int, Field(gt=0)]], Field(max_length=64)]
+
+
 class ModelConfig(Model):
     """A hosted model. `variants` are most accurate first; the first one serves at start."""
 
@@ -156,6 +159,8 @@ class ModelConfig(Model):
     contexts: Annotated[int, Field(ge=1, le=16)] = 1  # of a TensorRT engine, on each of its optimisation profiles
     max_batch: Annotated[int, Field(gt=0)] = 8
     batch_wait: Annotated[Duration, Field(ge=0, le=1)] = 0.0
+    preferred_batch_sizes: BatchSizes = Field(default=[])  # that a batch may be cut to; by default the measured ones
+    allowed_batch_sizes: BatchSizes = Field(default=[])  # to the next of which a batch is padded; by default any size
     deadline: Annotated[Duration, Field(gt=0)] = 10.0
     max_queue: Annotated[int, Field(gt=0)] = 512
     admission: AdmissionConfig = AdmissionConfig()
@@ -168,6 +173,14 @@ class ModelConfig(Model):
     def _unique(self) -> "ModelConfig":
         if len(set(self.names)) != len(self.names):
             raise ValueError("a variant is named twice")
+        return self
+
+    @model_validator(mode="after")
+    def _within(self) -> "ModelConfig":
+        for name, sizes in (("preferred", self.preferred_batch_sizes), ("allowed", self.allowed_batch_sizes)):
+            beyond = [size for size in sizes if size > self.max_batch]
+            if beyond:
+                raise ValueError(f"{name}BatchSizes has {beyond[0]}; expected sizes up to maxBatch, {self.max_batch}")
         return self
 
     @property

@@ -1,34 +1,17 @@
 """Which requests run together: pure, with the time injected.
 
-One queue a priority class. A batch takes the highest class first and, in a class, the earliest first. All its
-requests have the same shapes besides their rows. A request that does not fit ends the batch instead of being
-overtaken, so that large requests are not starved; one of other shapes waits for a batch of its own. What has
-expired never reaches an engine.
+One queue a priority class. How a batch is formed of them is in `formation`.
 """
 
 from collections import deque
-from typing import Generic, Protocol, TypeVar
+from math import inf
+from typing import Generic, TypeVar
 
+from sloctl.serving.cost import Cost
+from sloctl.serving.formation import Formation, Queued
+from sloctl.serving.sizes import Sizes
 
-class Queued(Protocol):
-    """What a batcher asks of a request."""
-
-    @property
-    def rows(self) -> int:
-        """Rows that it adds to a batch."""
-
-    @property
-    def signature(self) -> object:
-        """Equal for requests that can share a batch."""
-
-    @property
-    def priority(self) -> int:
-        """Index of its class, 0 highest."""
-
-    @property
-    def deadline(self) -> float:
-        """When it is no longer worth running, in the clock of `now`."""
-
+_FREE = Sizes(Cost({1: 0.0}), 1)  # batches that take no time
 
 _T = TypeVar("_T", bound=Queued)
 
@@ -74,37 +57,21 @@ class Batcher(Generic[_T]):
         """Index of the lowest class that waits, -1 where none does."""
         return next((index for index in range(len(self._queues) - 1, -1, -1) if self._queues[index]), -1)
 
-    def take(self, now: float) -> tuple[list[_T], list[_T]]:
-        """The next batch (empty if nothing waits) and the requests that expired before it."""
-        batch: list[_T] = []
-        expired: list[_T] = []
-        room = self.max_rows
+    def take(self, now: float, busy: float = 0.0, sizes: Sizes = _FREE) -> tuple[list[_T], list[_T]]:
+        """The next batch (empty if nothing waits), and the requests that could not be in time even alone.
+
+        The batch would start in `busy` seconds and take as long as `sizes` says.
+        """
+        forming: Formation[_T] = Formation(now + busy, sizes, self.max_rows)
         for queue in self._queues:
-            if queue and room > 0:
-                room = self._fill(queue, now, room, batch, expired)
-        for request in (*batch, *expired):
+            if queue and not forming.closed:
+                forming.add(queue)
+        batch, dropped = forming.batch, forming.dropped
+        for request in (*batch, *dropped):
             self.rows -= request.rows
             self._rows[request.priority] -= request.rows
-        self.length -= len(batch) + len(expired)
-        return batch, expired
-
-    def _fill(self, queue: "deque[_T]", now: float, room: int, batch: list[_T], expired: list[_T]) -> int:
-        """Moves what fits from one class; returns the room left, 0 once a request did not fit."""
-        others: list[_T] = []
-        while queue and room > 0:
-            request = queue.popleft()
-            if request.deadline <= now:
-                expired.append(request)
-            elif batch and request.signature != batch[0].signature:
-                others.append(request)
-            elif request.rows > room:
-                others.append(request)
-                room = 0
-            else:
-                batch.append(request)
-                room -= request.rows
-        queue.extendleft(reversed(others))
-        return room
+        self.length -= len(batch) + len(dropped)
+        return batch, dropped
 
     def expire(self, now: float) -> list[_T]:
         """Takes out what has expired, for moments when no batch is taken."""
@@ -112,6 +79,10 @@ class Batcher(Generic[_T]):
         if expired:
             self.remove(expired)
         return expired
+
+    def earliest(self) -> float:
+        """The earliest deadline of what waits, infinite if nothing does."""
+        return min((request.deadline for queue in self._queues for request in queue), default=inf)
 
     def remove(self, requests: list[_T]) -> None:
         """Takes these requests out."""

@@ -238,7 +238,10 @@ class DataPlane:
             "max_batch_size": model.config.max_batch,
             "input": [_configured(spec) for spec in inputs],
             "output": [_configured(spec) for spec in outputs],
-            "dynamic_batching": {"max_queue_delay_microseconds": round(model.config.batch_wait * 1e6)},
+            "dynamic_batching": {
+                "preferred_batch_size": model.config.preferred_batch_sizes,
+                "max_queue_delay_microseconds": round(model.config.batch_wait * 1e6),
+            },
             "parameters": {
                 "sloctl_variants": {"string_value": ",".join(model.config.names)},
                 "sloctl_serving_variant": {"string_value": model.serving.name if model.serving else ""},

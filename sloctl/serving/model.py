@@ -26,6 +26,7 @@ from sloctl.serving.errors import RequestError, draining, failed, unavailable
 from sloctl.serving.faults import FaultSwitch
 from sloctl.serving.lane import LEAD, Job, Lane
 from sloctl.serving.pending import Pending
+from sloctl.serving.sizes import Sizes
 from sloctl.serving.statistics import ModelCells
 from sloctl.serving.tracing import Run
 from sloctl.serving.variant import Variant
@@ -83,6 +84,8 @@ class ModelService:
         self._lane = Lane(self._freed, clock)
         self._handle: asyncio.Handle | None = None
         self._later = False  # whether it waits for a time
+        self._planned = 0.0  # until when
+        self._since = 0.0  # since when something waits
         self._context: tuple[Variant, int] | None = None
         breaker = Breaker(config.breaker, lambda state: self.cells.breaker(state.value))
         self.cells.breaker(breaker.state.value)
@@ -139,11 +142,13 @@ class ModelService:
 
     def enqueue(self, pending: Pending) -> None:
         """Puts an admitted request in the queue; its future gets the result."""
+        if not self._batcher.length:
+            self._since = pending.enqueued
         self._batcher.add(pending)
         if self._handle is None:
             self._schedule()
-        elif self._later and self._batcher.rows >= self._batcher.max_rows:
-            self._reschedule()  # a full batch has nothing to wait for
+        elif self._later and self._presses(pending):
+            self._reschedule()
 
     # Running
 
@@ -155,6 +160,7 @@ class ModelService:
             return  # until something comes or a call comes back
         wait = self._patience()
         self._later = wait > 0
+        self._planned = self._clock() + wait if self._later else 0.0
         plan = partial(self._loop.call_later, wait) if self._later else self._loop.call_soon
         self._handle = plan(self._drain)
 
@@ -172,9 +178,35 @@ class ModelService:
     def _patience(self) -> float:
         """Seconds for which more requests may join the next batch (see `lane`)."""
         if self._batcher.rows >= self._batcher.max_rows:
-            return 0.0
+            return 0.0  # a full batch has nothing to wait for
         running = self._lane.remaining(self.serving)
-        return max(self.config.batch_wait, running - LEAD, LEAD) if running else self.config.batch_wait
+        wait = self._batch_wait(running) if self.config.batch_wait else 0.0
+        return max(wait, running - LEAD, LEAD) if running else wait
+
+    def _batch_wait(self, running: float) -> float:
+        """What is left of `batchWait` since the first request came, but so that none is late for it."""
+        if not running and self._batcher.rows in self.config.preferred_batch_sizes:
+            return 0.0
+        now = self._clock()
+        until = self._since + self.config.batch_wait
+        return max(min(until, self._latest(self._batcher.earliest(), now)) - now, 0.0)
+
+    def _latest(self, deadline: float, now: float) -> float:
+        """Until when to wait before a deadline: half of what its batch leaves, as timers and batches may be late."""
+        seconds = self.serving.sizes.predict(self._batcher.rows) if self.serving is not None else 0.0
+        return now + (deadline - seconds - now) / 2
+
+    def _presses(self, pending: Pending) -> bool:
+        """Whether the next batch cannot wait as long as planned now that this request is there."""
+        rows = self._batcher.rows
+        if rows >= self._batcher.max_rows:
+            return True
+        if not self.config.batch_wait:
+            return False
+        return (
+            rows in self.config.preferred_batch_sizes
+            or self._latest(pending.deadline, pending.enqueued) < self._planned
+        )
 
     def _drain(self) -> None:
         """Starts the next batch, if there is one and the engine takes it."""
@@ -190,7 +222,10 @@ class ModelService:
     def _next_batch(self) -> None:
         now = self._clock()
         self.cells.queue_length.set(self._batcher.length)
-        batch, expired = self._batcher.take(now)
+        if self.serving is None:
+            batch, expired = self._batcher.take(now)
+        else:
+            batch, expired = self._batcher.take(now, self._lane.remaining(self.serving), self.serving.sizes)
         for pending in expired:
             self._expire(pending, now)
         batch = [pending for pending in batch if not self._abandoned(pending) and not self._cut_off(pending)]
@@ -207,17 +242,16 @@ class ModelService:
             return
         rows = batch[0].rows if len(batch) == 1 else sum(pending.rows for pending in batch)
         inputs = [pending.inputs for pending in batch]
-        seconds = variant.cost.predict(rows)
-        call: Callable[[], BatchResult] = partial(
-            execute, variant.loaded.engine, inputs, rows, not self.config.allow_nonfinite
-        )
+        seconds = variant.sizes.predict(rows)
+        padding = variant.sizes.padded(rows) - rows
+        check = not self.config.allow_nonfinite
+        call: Callable[[], BatchResult] = partial(execute, variant.loaded.engine, inputs, rows, check, padding)
         if seconds < self.inline_below and variant.concurrency == 1 and not self.switch.faults:
             self._finish(batch, rows, variant, call())
             return
         if seconds < self.soon_below and variant.concurrency > 1 and len(batch) == 1 and self._idle:
             # Alone on an idle device: the way to a thread and back would cost as much as a short run.
-            check = not self.config.allow_nonfinite
-            found = execute_soon(variant.loaded.engine, inputs, rows, check, 2 * seconds)
+            found = execute_soon(variant.loaded.engine, inputs, rows, check, 2 * seconds, padding)
             if isinstance(found, BatchResult):
                 self._finish(batch, rows, variant, found)
                 return
@@ -246,7 +280,7 @@ class ModelService:
         now = self._clock()
         self._entrance.learn(variant, batch, rows, now, self.inflight)
         # With several in flight a run also waits for the one before it, which has come back meanwhile.
-        variant.cost.observe(rows, min(result.seconds, now - self._lane.last))
+        variant.cost.observe(variant.sizes.padded(rows), min(result.seconds, now - self._lane.last))
         variant.remember(result.requests, any(bool(pending.lent) for pending in batch), now)
         variant.last_success = now
         variant.failures = 0
@@ -300,8 +334,8 @@ class ModelService:
         self._breaker.release(pending.token)
         if self.serving is not None:
             self._entrance.missed(self.serving, (pending,))
-        if pending.promised <= now:
-            pending.reject(_dropped("deadline", "it expired in the queue"))
+        if pending.promised <= pending.deadline:
+            pending.reject(_dropped("deadline", _MESSAGES["deadline"]))
         else:
             pending.reject(_dropped("overloaded", "it waited in the queue for longer than the objective allows"))
 
@@ -372,6 +406,10 @@ class ModelService:
             # An engine may take less than configured, as a model with a fixed batch does.
             largest = min(self.config.max_batch, *(v.loaded.engine.max_batch for v in up if v.loaded))
             self._batcher.max_rows = largest
+            for each in up:
+                each.sizes = Sizes(
+                    each.cost, largest, self.config.preferred_batch_sizes, self.config.allowed_batch_sizes
+                )
             self.inputs = ModelInputs.of(up[0].inputs, up[0].outputs, largest, all(v.on_gpu for v in up))
             self.everything = Wanted(self.inputs.outputs)
 
@@ -410,7 +448,9 @@ class ModelService:
             self._apply(word)
         self._choose()
         self._lane.watch()
-        for pending in self._batcher.expire(now):
+        for variant in self.variants:
+            variant.cost.rest()
+        for pending in self._batcher.expire(now + (self.serving.cost.one if self.serving is not None else 0.0)):
             self._expire(pending, now)
         self._breaker.tick(now)
         self.cells.queue_length.set(self._batcher.length)

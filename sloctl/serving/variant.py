@@ -10,6 +10,7 @@ from sloctl.engines.base import Engine, Inputs, TensorSpec
 from sloctl.serving.cost import Cost
 from sloctl.serving.encode import Encoder
 from sloctl.serving.health import VariantHealth
+from sloctl.serving.sizes import Sizes
 from sloctl.serving.statistics import VariantCells
 from sloctl.serving.worker import EngineThread
 
@@ -52,6 +53,7 @@ class Variant:
         "model",
         "name",
         "profile",
+        "sizes",
         "thread",
     )
 
@@ -64,6 +66,7 @@ class Variant:
         self.loaded: Loaded | None = None
         self.concurrency = 1
         self.cost = Cost({1: 0.0})
+        self.sizes = Sizes(self.cost, 1)
         self.encoder = Encoder(model, VERSION, name, [])
         self.hung_since: float | None = None
         self.last_success = 0.0

@@ -5,7 +5,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sloctl.engines.base import DeviceLostError, Engine, EngineError, Execution, Inputs
+from sloctl.engines.batch import padded
 
 
 @dataclass(slots=True)
@@ -32,21 +33,22 @@ class BatchResult:
     lost: bool = False
 
 
-def execute(engine: Engine, requests: Sequence[Inputs], rows: int, check_finite: bool) -> BatchResult:
-    """Runs the requests as one batch and checks what came out. Never raises."""
-    return _judged(lambda: engine.infer(*requests), requests, rows, check_finite, time.perf_counter())
+def execute(engine: Engine, requests: Sequence[Inputs], rows: int, check_finite: bool, padding: int = 0) -> BatchResult:
+    """Runs the requests as one batch, with so many more rows, and checks what came out. Never raises."""
+    given = padded(requests, padding) if padding else requests
+    return _judged(lambda: engine.infer(*given), requests, rows, padding, check_finite, time.perf_counter())
 
 
 def execute_soon(
-    engine: Engine, requests: Sequence[Inputs], rows: int, check_finite: bool, patience: float
+    engine: Engine, requests: Sequence[Inputs], rows: int, check_finite: bool, patience: float, padding: int = 0
 ) -> BatchResult | Callable[[], BatchResult]:
     """The same, waiting no longer than `patience` seconds; then what is left to call in a thread. Never raises."""
     started = time.perf_counter()
     try:
-        flight = engine.begin(*requests)
+        flight = engine.begin(*(padded(requests, padding) if padding else requests))
     except Exception as error:  # whatever a runtime throws fails this batch, not the process
         return _failed(requests, started, error)
-    finish = partial(_judged, flight.result, requests, rows, check_finite, started)
+    finish = partial(_judged, flight.result, requests, rows, padding, check_finite, started)
     try:
         return finish() if flight.wait(patience) else finish
     except EngineError:  # its result raises the same, and gives back what it holds
@@ -54,7 +56,12 @@ def execute_soon(
 
 
 def _judged(
-    run: Callable[[], Execution], requests: Sequence[Inputs], rows: int, check_finite: bool, started: float
+    run: Callable[[], Execution],
+    requests: Sequence[Inputs],
+    rows: int,
+    padding: int,
+    check_finite: bool,
+    started: float,
 ) -> BatchResult:
     try:
         execution = run()
@@ -62,8 +69,13 @@ def _judged(
         return _failed(requests, started, error)
     result = BatchResult(requests, time.perf_counter() - started, execution)
     for name, array in execution.outputs.items():
-        if array.ndim == 0 or array.shape[0] != rows:
-            return BatchResult(requests, result.seconds, error=f"output {name} has not {rows} rows: {array.shape}")
+        if array.ndim == 0 or array.shape[0] != rows + padding:
+            message = f"output {name} has not {rows + padding} rows: {array.shape}"
+            return BatchResult(requests, result.seconds, error=message)
+    if padding:
+        execution = replace(execution, outputs={name: array[:rows] for name, array in execution.outputs.items()})
+        result.execution = execution
+    for array in execution.outputs.values():
         if check_finite and array.dtype.kind == "f" and not np.isfinite(array).all():
             bad: NDArray[np.bool_] = np.logical_not(np.isfinite(array).reshape(rows, -1).all(axis=1))
             result.bad = bad if result.bad is None else np.logical_or(result.bad, bad)

@@ -48,6 +48,17 @@ def test_cost_follows_an_engine_that_has_become_slower():
     assert cost.capacity == pytest.approx(2000), "what was measured stays"
 
 
+def test_without_batches_what_was_seen_is_forgotten_or_nothing_would_be_let_in_again():
+    cost = Cost({1: 0.001})
+    for _ in range(50):
+        cost.observe(1, 0.9)
+        cost.rest()
+    assert cost.predict(1) == pytest.approx(0.9, rel=0.1), "a slow-down of 900 is learnt, too"
+    slow = [cost.rest() or cost.predict(1) for _ in range(600)]  # a minute
+    assert slow == sorted(slow, reverse=True)
+    assert cost.predict(1) == pytest.approx(0.001, rel=0.1)
+
+
 def test_one_stall_does_not_make_predictions_absurd():
     cost = Cost({1: 0.001})
     cost.observe(1, 3600.0)

@@ -70,6 +70,45 @@ async def test_a_batch_wait_gathers_requests_and_a_full_batch_does_not_wait(make
     assert time.monotonic() - begin < 0.9
 
 
+async def test_no_request_waits_for_a_batch_until_it_is_late(make):
+    bench = make(batchWait="1s")
+    await bench.load()
+    begin = time.monotonic()
+    response = await bench.infer(1, parameters={"timeout": 200_000})
+    assert response.status == 200
+    assert time.monotonic() - begin < 0.9
+    first = asyncio.create_task(bench.infer(1))
+    await asyncio.sleep(0.01)
+    both = await asyncio.gather(first, bench.infer(2, parameters={"timeout": 200_000}))
+    assert [each.status for each in both] == [200, 200], "the second brings the first along"
+    assert time.monotonic() - begin < 0.9
+
+
+async def test_a_preferred_size_does_not_wait(make):
+    bench = make(batchWait="1s", preferredBatchSizes=[2])
+    await bench.load()
+    engine, begin = bench.engines["fp32"], time.monotonic()
+    engine.batches.clear()
+    await asyncio.gather(bench.infer(1), bench.infer(2))
+    assert engine.batches == [2]
+    assert time.monotonic() - begin < 0.9
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+async def test_a_batch_is_padded_to_the_next_allowed_size_and_nobody_sees_it(make, concurrency):
+    bench = make(allowedBatchSizes=[4, 8])
+    engine = bench.engines["fp32"]
+    engine.concurrency = concurrency
+    await bench.load()
+    engine.batches.clear()
+    assert values(await bench.infer(1, 2)) == [2.0] * 4 + [4.0] * 4
+    responses = await asyncio.gather(bench.infer(13, 1), bench.infer(1, 2, 3))
+    assert [response.status for response in responses] == [500, 200], "what is not finite is in the first one alone"
+    assert engine.batches == [4, 8]
+    assert bench.scalar(c.INFERENCES, "m", "fp32") == 6
+    assert bench.scalar(c.NONFINITE, "m", "fp32") == 1
+
+
 async def test_a_switch_takes_effect_at_the_next_batch_and_loses_nothing(either):
     assert values(await either.infer(1)) == [2.0] * 4
     either.word(variant=1)
