@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from sloctl.serving.cost import Cost
 
 _WORTH = 0.05  # a gain below this share of the time is within what two measurements of one size differ by
+_TURN = 1e-4  # seconds that a batch costs the event loop besides
 
 
 class Sizes:
@@ -59,7 +60,7 @@ class Sizes:
             for part in parts[: bisect_left(parts, rows)]:
                 rest = rows - part
                 seconds = alone[part] + total[rest]
-                if seconds < total[rows] and seconds <= (1 - _WORTH) * alone[rows]:
+                if seconds < total[rows] and _sooner(seconds, alone[rows]):
                     total[rows] = seconds
                     first[rows] = min(part, first[rest], key=lambda size: alone[size] / size)
         return tuple(first)
@@ -70,4 +71,9 @@ def _padded(cost: Cost, rows: int, known: Sequence[int], allowed: Sequence[int])
         at = bisect_left(allowed, rows)
         return allowed[at] if rows > 0 and at < len(allowed) else rows
     best = min(known[bisect_left(known, rows) :], key=cost.predict, default=rows)
-    return best if rows and cost.predict(best) < (1 - _WORTH) * cost.predict(rows) else rows
+    return best if rows and _sooner(cost.predict(best), cost.predict(rows)) else rows
+
+
+def _sooner(seconds: float, than: float) -> bool:
+    """Whether the first is less by more than chance and effort."""
+    return seconds + _TURN < (1 - _WORTH) * than
