@@ -188,15 +188,27 @@ def all_in_time(requests: Sequence[Queued], start: float, sizes: Sizes) -> bool:
 def most_in_time(requests: Sequence[_T], start: float, sizes: Sizes) -> list[_T]:
     """Those that make the batch with the most rows in time a second; what would be late in it is passed over."""
     best: list[_T] = []
-    highest = 0.0
+    highest = (0.0, 0)
     for size in sizes.candidates:
         able = _able(requests, start + sizes.predict(size), sizes.most)
         chosen = able[: in_time(able, start, sizes)]
         rows = _rows(chosen)
-        rate = rows / max(sizes.predict(rows), 1e-9)
-        if chosen and rate >= highest:
+        rate = (rows / max(sizes.predict(rows), 1e-9), rows)
+        if rate > highest:
             best, highest = chosen, rate
-    return best
+    return _joined(requests, best, start, sizes)
+
+
+def _joined(requests: Sequence[_T], chosen: Sequence[_T], start: float, sizes: Sizes) -> list[_T]:
+    """Those chosen and whatever else of the requests is in time with them."""
+    rows, members = _rows(chosen), set(map(id, chosen))
+    until = min([request.deadline for request in chosen], default=inf)
+    for request in requests:
+        more, earliest = rows + request.rows, min(until, request.deadline)
+        if id(request) not in members and more <= sizes.most and start + sizes.predict(more) < earliest:
+            rows, until = more, earliest
+            members.add(id(request))
+    return [request for request in requests if id(request) in members]
 
 
 def _able(requests: Sequence[_T], end: float, room: int) -> list[_T]:

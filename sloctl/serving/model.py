@@ -227,7 +227,7 @@ class ModelService:
         else:
             batch, expired = self._batcher.take(now, self._lane.remaining(self.serving), self.serving.sizes)
         for pending in expired:
-            self._expire(pending, now)
+            self._expire(pending)
         batch = [pending for pending in batch if not self._abandoned(pending) and not self._cut_off(pending)]
         if batch:
             self._start(batch, now)
@@ -330,7 +330,7 @@ class ModelService:
             self._breaker.failure(pending.token)
             pending.reject(failed(reason, message))
 
-    def _expire(self, pending: Pending, now: float) -> None:
+    def _expire(self, pending: Pending) -> None:
         self._breaker.release(pending.token)
         if self.serving is not None:
             self._entrance.missed(self.serving, (pending,))
@@ -451,7 +451,7 @@ class ModelService:
         for variant in self.variants:
             variant.cost.rest()
         for pending in self._batcher.expire(now + (self.serving.cost.one if self.serving is not None else 0.0)):
-            self._expire(pending, now)
+            self._expire(pending)
         self._breaker.tick(now)
         self.cells.queue_length.set(self._batcher.length)
         self.cells.inflight.set(self.inflight)
