@@ -83,8 +83,9 @@ class Board:
         ints[1] = board.layout.fingerprint
         ints[2] = secrets.randbits(62)
         for model in topology.models:
-            shares = (1.0,) * len(topology.priorities)
-            board.control(model.name).write(ControlWord(admit=shares, canary=(0.0,) * len(model.variants)))
+            classes, variants = len(topology.priorities), len(model.variants)
+            word = ControlWord(admit=(1.0,) * classes, canary=(0.0,) * variants, tiers=(-1,) * classes)
+            board.control(model.name).write(word)
         ints[0] = MAGIC
         return board
 

@@ -39,7 +39,8 @@ class ControlWord:
     highest first; `limit` bounds requests in flight (0: the configured one); `breaker` is carried out each
     time `breaker_sequence` grows; `canary` is the weight of each variant beside the serving one (all 0: no
     canary); `faults` is a bit mask of injected faults, honoured only where the configuration allows them; `stand_ins`
-    is a bit mask of the variants that the data plane may serve by itself while the serving one cannot run.
+    is a bit mask of the variants that the data plane may serve by itself while the serving one cannot run. `tiers` is
+    the index of the variant that each class is served with, highest first, -1 for the model's.
     """
 
     variant: int = 0
@@ -50,6 +51,7 @@ class ControlWord:
     admit: tuple[float, ...] = ()
     canary: tuple[float, ...] = ()
     stand_ins: int = -1  # any
+    tiers: tuple[int, ...] = ()
 
 
 class ControlCell:
@@ -64,8 +66,8 @@ class ControlCell:
     def write(self, word: ControlWord) -> None:
         """Puts a whole new word in place."""
         place, ints, floats = self._place, self._memory.ints, self._memory.floats
-        if len(word.admit) != place.priorities or len(word.canary) != place.variants:
-            raise ValueError("admit wants a share for each class and canary a weight for each variant")
+        if {len(word.admit), len(word.tiers)} != {place.priorities} or len(word.canary) != place.variants:
+            raise ValueError("admit and tiers want an entry for each class and canary a weight for each variant")
 
         def put() -> None:
             start = place.start + 1
@@ -76,6 +78,7 @@ class ControlCell:
                 word.breaker_sequence,
                 int(word.faults),
                 word.stand_ins,
+                *word.tiers,
             )
             for offset, value in enumerate(scalars):
                 ints[start + offset] = value
@@ -96,7 +99,8 @@ class ControlCell:
     def _parse(self) -> ControlWord:
         place, ints, floats = self._place, self._memory.ints, self._memory.floats
         start = place.start + 1
-        shares = start + 6
+        tiers = start + 6
+        shares = tiers + place.priorities
         return ControlWord(
             variant=ints[start],
             limit=ints[start + 1],
@@ -104,6 +108,7 @@ class ControlCell:
             breaker_sequence=ints[start + 3],
             faults=Fault(ints[start + 4]),
             stand_ins=ints[start + 5],
+            tiers=tuple(ints[tiers:shares]),
             admit=tuple(floats[shares : shares + place.priorities]),
             canary=tuple(floats[shares + place.priorities : shares + place.priorities + place.variants]),
         )

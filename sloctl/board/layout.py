@@ -38,7 +38,7 @@ Key = tuple[str, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class ControlPlace:
-    """Words of a model's control word: a sequence number, six scalars, a share a class, a weight a variant."""
+    """Words of a model's control word: a sequence number, six scalars, a variant and a share a class, a weight a variant."""
 
     start: int
     priorities: int
@@ -47,7 +47,7 @@ class ControlPlace:
     @property
     def words(self) -> int:
         """How many words it takes."""
-        return 7 + self.priorities + self.variants
+        return 7 + 2 * self.priorities + self.variants
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ class _Steered:
         outcome = self._engine.step(now, facts, self.state)
         said = outcome.directive
         breaker = {"trip": "open", "close": "closed", "halfOpen": "half_open"}.get(said.breaker or "")
-        self.state = State(said.variant, tuple(said.admit), breaker or self.state.breaker)
+        self.state = State(said.variant, tuple(said.admit), breaker or self.state.breaker, said.tiers)
         return [f"{decision.rule}: {decision.action}" for decision in outcome.decisions]
 
 

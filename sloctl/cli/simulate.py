@@ -106,6 +106,8 @@ def setup_of(project: "Project", model: str | None, given: "dict[str, Variant]")
                 f"{chosen}/{name} was not measured: import it into {project.runtime.repository}, "
                 f"or say --variant {name}=CAPACITY:ACCURACY"
             )
+    if any(rule.action.tiers for rule in policies[chosen].spec.rules):
+        raise ValueError(f"the policy of {chosen} has tiers, and a simulation serves all classes with one variant")
     return Setup(
         policy=policies[chosen],
         objectives=project.bundle.objectives,

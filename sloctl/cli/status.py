@@ -70,7 +70,7 @@ def _models(models: list[dict[str, Any]]) -> "Table":
         rates = (f"{model[key]:.1f}" for key in ("offeredRate", "servedRate"))
         table.add_row(
             model["name"],
-            model["variant"],
+            " ".join([model["variant"], *(f"{name} {tier['variant']}" for name, tier in model["tiers"].items())]),
             *rates,
             *latency,
             admit,

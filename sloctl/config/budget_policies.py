@@ -75,6 +75,10 @@ def _action_problems(
     moves = ["down", "up", *ladder]
     if action.precision is not None and action.precision not in moves:
         yield f"unknown variant {action.precision!r}{suggestion(action.precision, moves)}", " or ".join(moves)
-    for name in (action.shed.admit or {}) if action.shed and classes is not None else ():
+    for variant in (action.tiers or {}).values():
+        if variant not in ladder:
+            yield f"unknown variant {variant!r}{suggestion(variant, ladder)}", " or ".join(ladder)
+    named = action.tiers or (action.shed.admit if action.shed else None)
+    for name in (named or {}) if classes is not None else ():
         if name not in (classes or ()):
             yield f"unknown priority class {name!r}{suggestion(name, list(classes or ()))}", ", ".join(classes or ())

@@ -48,7 +48,7 @@ _LONGEST_OVERRIDE = 365 * 86400.0  # seconds; for longer there is the configurat
 _MOST_ROWS = 2**63  # SQLite numbers no more
 _MOST_PATTERNS = 100  # of one maintenance
 _MAINTENANCE_KEPT = 400 * 86400.0  # seconds for which what was left out by hand is known, for events that come late
-_KINDS = ("variant", "admit", "breaker")
+_KINDS = ("variant", "tiers", "admit", "breaker")
 Clock = Callable[[], float]
 
 log = structlog.get_logger("sloctl.control")
@@ -339,6 +339,8 @@ class Controller:
             raise RequestError(f"kind must be one of {', '.join(_KINDS)}")
         if kind == "variant" and value not in variants:
             raise RequestError(f"{model} has no variant {value!r}; it has {', '.join(variants)}")
+        if kind == "tiers":
+            self._check_tiers(model, value)
         if kind == "breaker" and value not in ("force_open", "disable", "metrics_only", "close"):
             raise RequestError("a breaker can be held at force_open, disable, metrics_only or close")
         if kind == "admit":
@@ -346,6 +348,14 @@ class Controller:
                 raise RequestError(f"admit wants shares by class, of {', '.join(classes)}")
             if not all(isinstance(share, int | float) and 0 <= share <= 1 for share in value.values()):
                 raise RequestError("a share is a number between 0 and 1")
+
+    def _check_tiers(self, model: str, value: Any) -> None:
+        variants, classes = self.runtime.topology.model(model).variants, self.runtime.topology.priorities
+        if not isinstance(value, dict) or not value or not set(value) <= set(classes):
+            raise RequestError(f"tiers wants variants by class, of {', '.join(classes)}")
+        for variant in value.values():
+            if variant not in variants:
+                raise RequestError(f"{model} has no variant {variant!r}; it has {', '.join(variants)}")
 
     def drop_override(self, number: int) -> None:
         """Ends an override. Raises RequestError if there is none of that number."""
@@ -503,7 +513,8 @@ def _lasting(value: Any, field: str) -> float:
 
 _SHED = ("shed:start", "shed:change", "shed:end")
 _MOVES = ("precision:down", "precision:up", "refused")
-_OVERRIDES = ("override:variant", "override:admit", "override:breaker", "override:end")
+_TIERS = ("tier:down", "tier:up", "refused")
+_OVERRIDES = ("override:variant", "override:tiers", "override:admit", "override:breaker", "override:end")
 
 
 def _possible(policies: Sequence[PolicyDocument]) -> list[tuple[str, str, str]]:
@@ -523,6 +534,8 @@ def _possible(policies: Sequence[PolicyDocument]) -> list[tuple[str, str, str]]:
 def _actions(action: Action) -> tuple[str, ...]:
     if action.precision is not None:
         return (f"precision:{action.precision}", "refused") if action.precision in ("down", "up") else _MOVES
+    if action.tiers is not None:
+        return _TIERS
     return (f"breaker:{action.breaker}",) if action.breaker else _SHED
 
 

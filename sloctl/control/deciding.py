@@ -40,6 +40,10 @@ class _Steering:
     variants: tuple[str, ...]
     floor: float | None  # of accuracy
 
+    def index(self, variant: str | None) -> int:
+        """Index of a class's variant, -1 where it has none of its own."""
+        return -1 if variant is None else self.variants.index(variant)
+
     def stand_ins(self, facts: LiveFacts) -> int:
         """Bit mask of the variants at or above the accuracy floor."""
         if self.floor is None:
@@ -78,7 +82,9 @@ class Decider:
         cell = self._board.control(model)
         word = cell.read()
         serving = steering.variants[word.variant]
-        current = State(variant=serving, admit=word.admit, breaker=facts.breaker())
+        classes = self._board.topology.priorities
+        tiers = {name: steering.variants[v] for name, v in zip(classes, word.tiers, strict=True) if v >= 0}
+        current = State(variant=serving, admit=word.admit, breaker=facts.breaker(), tiers=tiers)
         outcome = steering.engine.step(now, facts, current, overrides=overrides)
         directive = outcome.directive
         new = ControlWord(
@@ -90,6 +96,7 @@ class Decider:
             admit=tuple(directive.admit),
             canary=word.canary,
             stand_ins=steering.stand_ins(facts),
+            tiers=tuple(steering.index(directive.tiers.get(name)) for name in classes),
         )
         if new != word:
             cell.write(new)

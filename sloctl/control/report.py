@@ -156,12 +156,20 @@ def _model(s: Sources, name: str, facts: LiveFacts) -> dict[str, Any]:
         "offeredRate": facts.offered(),
         "servedRate": facts.served(),
         "latency": {"p50": _number(facts.latency(0.5)), "p99": _number(facts.latency(0.99))},
+        "tiers": _tiers(s, name),
         "admit": dict(zip(s.board.topology.priorities, word.admit, strict=True)),
         "breaker": facts.breaker(),
         "queue": facts.gauge(c.QUEUE_LENGTH),
         "inflight": facts.gauge(c.INFLIGHT),
         "errorRatio": _number(facts.error_ratio()) or 0.0,
     }
+
+
+def _tiers(s: Sources, model: str) -> dict[str, dict[str, str]]:
+    """Variants of the classes that have one of their own in the control word: what is wanted, and what serves."""
+    word, variants = s.board.control(model).read(), s.board.topology.model(model).variants
+    own = {name: variants[v] for name, v in zip(s.board.topology.priorities, word.tiers, strict=True) if v >= 0}
+    return {name: {"wanted": wanted, "variant": s.senses.tier(model, name)} for name, wanted in own.items()}
 
 
 def _slos(s: Sources) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from sloctl.control.health import Health, read_health
 from sloctl.control.layers import Layers
 from sloctl.control.process import ProcessReading, host_memory, read_process
 from sloctl.control.rates import Recent
-from sloctl.telemetry.catalogue import SERVING_VARIANT
+from sloctl.telemetry.catalogue import CLASS_VARIANT, SERVING_VARIANT
 from sloctl.telemetry.families import Family
 from sloctl_exporters.nvml import GpuFacts
 from sloctl_exporters.nvml_ticker import Ticker
@@ -116,6 +116,12 @@ class Senses:
         variants = self.board.topology.model(model).variants
         named = (v for v in variants if snapshot.scalar(SERVING_VARIANT, model, v) == 1.0)
         return next(named, variants[min(self.board.control(model).read().variant, len(variants) - 1)])
+
+    def tier(self, model: str, priority: str) -> str:
+        """The variant that serves a class, as the data plane says."""
+        snapshot, variants = self.recent.newest, self.board.topology.model(model).variants
+        named = (v for v in variants if snapshot.scalar(CLASS_VARIANT, model, priority, v) == 1.0)
+        return next(named, self.health.serving[model])
 
     def seconds_in_variant(self, model: str, now: float) -> float:
         """How long the serving variant has served, as far as this process has seen."""

@@ -1,15 +1,16 @@
-"""Rules and the planner propose, the arbiter decides: which variant serves, and what the breaker is told.
+"""Rules and the planner propose, the arbiter decides: which variant serves, whom, and what the breaker is told.
 
 Precision, in this order: nothing within `dwell` of the last switch; down before up, then the highest severity,
 then the order in the file; a step up only after `cooldown` and while no rule that holds the precision down is
 pending; never below the accuracy floor; at most `maxSwitchesPerHour`, whose last one is kept for a step down,
 so that a long day of flapping ends in the fast variant and not in the slow one. After a switch every
-precision rule's `for` starts anew. A refusal for the floor or the limit is reported once while its rule is
+precision rule's `for` starts anew. A change for one priority class counts as any other; of equals going down the
+lowest class goes first and the model last, and back the other way round. A refusal for the floor or the limit is reported once while its rule is
 pending; waiting for dwell or cooldown is not a refusal.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +22,9 @@ from sloctl.policy.facts import Value
 from sloctl.policy.ladder import Ladder, Switches
 from sloctl.policy.planner import Planner
 from sloctl.policy.rule import Rule
+from sloctl.policy.tiers import Named, Tiers
+
+_CLASSES = 1000  # more than there are
 
 
 class _Proposer(Protocol):
@@ -42,54 +46,90 @@ class _Proposer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Somebody wants the serving variant to change."""
+    """Somebody wants the variant to change that serves the model, or one class; with `ends`, the class as the model.
+
+    Of equals the lowest `rank` goes first.
+    """
 
     by: _Proposer
+    before: str
     target: str
     up: bool
+    rank: int = 0
+    priority: str = ""
+    ends: bool = False
+
+    def named(self, variant: str) -> str:
+        """`int8`, or for a class `low: int8`."""
+        return f"{self.priority}: {variant}" if self.priority else variant
+
+    @property
+    def action(self) -> str:
+        """The action that a decision names."""
+        return f"{'tier' if self.priority else 'precision'}:{'up' if self.up else 'down'}"
 
 
 class PrecisionArbiter:
-    """Chooses the serving variant."""
+    """Chooses the serving variant, and those of classes that have one of their own."""
 
     def __init__(
-        self, spec: PolicySpec, rules: Iterable[Rule], switches: Switches, planner: Planner | None = None
+        self,
+        spec: PolicySpec,
+        rules: Iterable[Rule],
+        switches: Switches,
+        planner: Planner | None = None,
+        tiers: Tiers | None = None,
     ) -> None:
         self._spec = spec
+        self._tiers = tiers
         self._planner = planner
         self._ladder = Ladder(tuple(spec.ladder))
         self._switches = switches
         self._rules = [(rule, wish) for rule in rules if (wish := rule.spec.action.precision) is not None]
 
-    def step(self, tick: Tick, serving: str) -> str:
-        """The variant that shall serve."""
-        proposals = self._proposals(serving)
+    def step(self, tick: Tick, serving: str, tiers: Named, held: Collection[str] = ()) -> tuple[str, Named]:
+        """The variant that shall serve, and the variants of classes; what is `held` by hand stays as it is.
+
+        `held` holds names of classes, and "" for the model.
+        """
+        proposals = self._proposals(serving, tiers, held)
         quiet = self._switches.quiet(tick.now)
         if not proposals or quiet < self._spec.dwell:
-            return serving
+            return serving, tiers
         settled = quiet >= self._spec.cooldown and not self.held_down(serving)
         for proposal in proposals:
             if proposal.up and not settled:
                 continue
             refusal = self._refusal(tick, proposal)
             if refusal is None:
-                return self._switch(tick, proposal, serving, [other for other in proposals if other is not proposal])
-            self._refuse(tick, proposal, serving, refusal)
-        return serving
+                self._switch(tick, proposal, [other for other in proposals if other is not proposal])
+                return _changed(proposal, serving, tiers)
+            self._refuse(tick, proposal, refusal)
+        return serving, tiers
 
     def held_down(self, serving: str) -> bool:
         """Whether a pending rule speaks against a step up."""
         return any(rule.pending and self._ladder.holds_down(wish, serving) for rule, wish in self._rules)
 
-    def _proposals(self, serving: str) -> Sequence[Proposal]:
+    def _proposals(self, serving: str, tiers: Named, held: Collection[str]) -> Sequence[Proposal]:
         wishes: list[tuple[_Proposer, str | None]] = [
-            (rule, self._ladder.target(wish, serving)) for rule, wish in self._rules if rule.due
+            (rule, self._ladder.target(wish, serving)) for rule, wish in self._rules if rule.due and "" not in held
         ]
-        if self._planner is not None:
+        if self._planner is not None and "" not in held:
             wishes.append((self._planner, self._planner.target))
-        found = [Proposal(by, to, self._ladder.is_up(to, serving)) for by, to in wishes if to is not None]
+        found = [Proposal(by, serving, to, self._ladder.is_up(to, serving)) for by, to in wishes if to is not None]
+        if self._tiers is not None:
+            found += self._for_classes(self._tiers, serving, tiers, held)
         # The sort is stable: equals stay in the file's order, the planner after the rules.
-        return sorted(found, key=lambda proposal: (proposal.up, -proposal.by.severity))
+        return sorted(found, key=lambda proposal: (proposal.up, -proposal.by.severity, proposal.rank))
+
+    def _for_classes(self, wishes: Tiers, serving: str, tiers: Named, held: Collection[str]) -> Iterator[Proposal]:
+        for rank, (wish, variant) in enumerate(wishes.changes(tiers, held)):
+            before, target = tiers.get(wish.priority, serving), variant or serving
+            up = self._ladder.is_up(target, before)
+            # Down from the lowest class on and before the model, up the other way round.
+            place = _CLASSES - rank if up else rank - _CLASSES
+            yield Proposal(wish, before, target, up, place, wish.priority, variant is None)
 
     def _refusal(self, tick: Tick, proposal: Proposal) -> str | None:
         floor, most = self._spec.accuracy_floor, self._spec.max_switches_per_hour
@@ -106,31 +146,38 @@ class PrecisionArbiter:
             return f"the last of {most} switches an hour is kept for a step down"
         return None
 
-    def _refuse(self, tick: Tick, proposal: Proposal, serving: str, refusal: str) -> None:
+    def _refuse(self, tick: Tick, proposal: Proposal, refusal: str) -> None:
         key = f"{proposal.target}: {refusal}"
         if proposal.by.refused != key:
             proposal.by.refused = key
-            reason = f"{proposal.target} refused: {refusal} ({proposal.by.reason})"
+            reason = f"{proposal.named(proposal.target)} refused: {refusal} ({proposal.by.reason})"
             context = proposal.by.context | self._weighed(tick, [])
-            tick.decide(proposal.by.name, "refused", (serving, serving), reason, proposal.by.facts, context=context)
+            stays = proposal.named(proposal.before)
+            tick.decide(proposal.by.name, "refused", (stays, stays), reason, proposal.by.facts, context=context)
 
-    def _switch(self, tick: Tick, proposal: Proposal, serving: str, others: Sequence[Proposal]) -> str:
-        action = "precision:up" if proposal.up else "precision:down"
+    def _switch(self, tick: Tick, proposal: Proposal, others: Sequence[Proposal]) -> None:
         by = proposal.by
         context = by.context | self._weighed(tick, others)
-        tick.decide(by.name, action, (serving, proposal.target), by.reason, by.facts, context=context)
+        change = proposal.named(proposal.before), proposal.named(proposal.target)
+        tick.decide(by.name, proposal.action, change, by.reason, by.facts, context=context)
         self._switches.note(tick.now)
         for other, _ in self._rules:
             other.start_over()
-        return proposal.target
 
     def _weighed(self, tick: Tick, others: Sequence[Proposal]) -> dict[str, Value]:
         """What stands beside a proposal when it is decided on; `quiet` is absent before the first switch."""
         spec, quiet = self._spec, self._switches.quiet(tick.now)
-        names = "; ".join(f"{other.by.name} → {other.target} (severity {other.by.severity})" for other in others)
+        names = "; ".join(f"{o.by.name} → {o.named(o.target)} (severity {o.by.severity})" for o in others)
         found: dict[str, Value] = {"dwell": spec.dwell, "cooldown": spec.cooldown, "most": spec.max_switches_per_hour}
         found |= {"switches": self._switches.in_last_hour(tick.now), "others": names}
         return found if math.isinf(quiet) else found | {"quiet": quiet}
+
+
+def _changed(proposal: Proposal, serving: str, tiers: Named) -> tuple[str, Named]:
+    if not proposal.priority:
+        return proposal.target, tiers
+    others = {priority: variant for priority, variant in tiers.items() if priority != proposal.priority}
+    return serving, others if proposal.ends else others | {proposal.priority: proposal.target}
 
 
 _ACTS_ON = {"trip": {"closed", "half_open"}, "halfOpen": {"open"}, "close": {"open", "half_open"}}

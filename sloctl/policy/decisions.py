@@ -9,11 +9,15 @@ from sloctl.policy.facts import Facts, Value
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is in force: the control word's variant and shares (highest class first), the breaker's state."""
+    """What is in force: the control word's variant and shares (highest class first), the breaker's state.
+
+    `tiers` are variants of classes that have one beside the model's.
+    """
 
     variant: str
     admit: tuple[float, ...]
     breaker: str
+    tiers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,7 @@ class Directive:
     variant: str
     admit: tuple[float, ...]
     breaker: str | None = None
+    tiers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +57,13 @@ class Decision:
 class Override:
     """A state set by hand until `expires_at` (in the clock of `now`).
 
-    `value` is a variant, a breaker command (force_open, disable, metrics_only, close, trip), or shares by class;
-    classes that an admit override does not name stay with the rules.
+    `value` is a variant, a breaker command (force_open, disable, metrics_only, close, trip), or shares or variants by
+    class; classes that an override does not name stay with the rules.
     """
 
     model: str
-    kind: Literal["variant", "admit", "breaker"]
-    value: str | Mapping[str, float]
+    kind: Literal["variant", "tiers", "admit", "breaker"]
+    value: str | Mapping[str, float] | Mapping[str, str]
     expires_at: float
 
 

@@ -34,16 +34,17 @@ class Shed(Model):
 
 
 class Action(Model):
-    """What a rule does; exactly one of the three."""
+    """What a rule does; exactly one of the four."""
 
     precision: Text | None = None  # down, up, or a variant
+    tiers: Annotated[dict[str, Text], Field(min_length=1)] | None = None  # variants by class, while the rule is active
     shed: Shed | None = None
     breaker: Literal["trip", "halfOpen", "close"] | None = None
 
     @model_validator(mode="after")
     def _one(self) -> "Action":
-        if sum(part is not None for part in (self.precision, self.shed, self.breaker)) != 1:
-            raise ValueError("an action is exactly one of precision, shed and breaker")
+        if sum(part is not None for part in (self.precision, self.tiers, self.shed, self.breaker)) != 1:
+            raise ValueError("an action is exactly one of precision, tiers, shed and breaker")
         return self
 
 
@@ -189,6 +190,8 @@ def _rule(rule: RuleSpec, spec: PolicySpec, names: Names) -> Iterator[Problem]:
         yield from _expression(("until",), rule.until, names, Type.BOOL)
     if rule.action.precision is not None:
         yield from _precision(rule.action.precision, spec)
+    if rule.action.tiers is not None:
+        yield from _tiers(rule.action.tiers, spec, names)
     if rule.action.shed is not None:
         yield from _shed(rule.action.shed, names)
 
@@ -199,6 +202,22 @@ def _precision(target: str, spec: PolicySpec) -> Iterator[Problem]:
         yield Problem(here, f"{target!r} is not on the ladder{suggest(target, ('down', 'up', *spec.ladder))}")
     elif len(spec.ladder) < 2:
         yield Problem(here, "a precision rule needs a ladder of at least two variants")
+
+
+def _tiers(tiers: Mapping[str, str], spec: PolicySpec, names: Names) -> Iterator[Problem]:
+    classes, ladder, most = names.get(Domain.PRIORITY), spec.ladder, 0
+    for priority, variant in tiers.items():
+        here = ("action", "tiers", priority)
+        if classes is not None and priority not in classes:
+            yield Problem(here, f"unknown priority class {priority!r}{suggest(priority, classes)}")
+        elif variant not in ladder:
+            yield Problem(here, f"{variant!r} is not on the ladder{suggest(variant, ladder)}")
+    for priority in classes or ():
+        place = ladder.index(tiers[priority]) if tiers.get(priority) in ladder else most
+        if place < most:
+            message = f"a class is never served more accurately than a higher one, which has {ladder[most]!r} here"
+            yield Problem(("action", "tiers", priority), message)
+        most = max(most, place)
 
 
 def _shed(shed: Shed, names: Names) -> Iterator[Problem]:

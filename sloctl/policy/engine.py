@@ -13,10 +13,11 @@ from sloctl.policy.document import PolicyDocument
 from sloctl.policy.facts import Facts, MemoFacts, Vocabulary
 from sloctl.policy.fallback import Fallback
 from sloctl.policy.ladder import Switches
-from sloctl.policy.overrides import Overrides
+from sloctl.policy.overrides import Overrides, held_by_hand
 from sloctl.policy.planner import Planner
 from sloctl.policy.rule import Rule
 from sloctl.policy.shedding import Shedder
+from sloctl.policy.tiers import Named, Tiers
 
 __all__ = ["Decision", "Directive", "Outcome", "Override", "PolicyEngine", "State"]
 
@@ -28,7 +29,7 @@ class _Memory(Model):
     switches: tuple[float, ...] = ()
     active: tuple[str, ...] = ()
     left: tuple[str, str] | None = None  # for its health, and where to
-    overridden: dict[str, tuple[str | dict[str, float], str]] = {}  # noqa: RUF012  # pydantic copies defaults
+    overridden: dict[str, tuple[str | dict[str, float | str], str]] = {}  # noqa: RUF012  # pydantic copies defaults
 
 
 class PolicyEngine:
@@ -50,7 +51,8 @@ class PolicyEngine:
         self._rules = [Rule(rule, names) for rule in spec.rules]
         self._switches = Switches()
         self._planner = Planner(spec.planner, spec.ladder, spec.accuracy_floor) if spec.planner else None
-        self._precision = PrecisionArbiter(spec, self._rules, self._switches, self._planner)
+        self._tiers = Tiers(spec, self._rules, vocabulary.priorities)
+        self._precision = PrecisionArbiter(spec, self._rules, self._switches, self._planner, self._tiers)
         self._fallback = Fallback(spec, variants, self._switches)
         self._breaker = BreakerArbiter(self._rules)
         self._shedder = Shedder(spec, self._rules, vocabulary.priorities, names)
@@ -87,15 +89,17 @@ class PolicyEngine:
         """What the rules want, given what is in force (or imagined to be)."""
         if tick.facts.get("data_plane_up", ()) is False:
             self._hold()
-            return Directive(state.variant, state.admit)
+            return Directive(state.variant, state.admit, tiers=state.tiers)
         for rule in self._rules:
             rule.update(tick.now, tick.facts)
         if self._planner is not None:
             self._planner.update(tick, state.variant)
+        variant, tiers = self._serving(tick, state, live)
         return Directive(
-            state.variant if "variant" in live else self._serving(tick, state.variant),
+            variant,
             self._shedder.step(tick, state.admit),
             None if "breaker" in live else self._breaker.step(tick, state.breaker),
+            tiers,
         )
 
     def _hold(self) -> None:
@@ -104,15 +108,20 @@ class PolicyEngine:
         if self._planner is not None:
             self._planner.hold()
 
-    def _serving(self, tick: Tick, serving: str) -> str:
-        moved = self._fallback.step(tick, serving, held_down=self._precision.held_down(serving))
-        return moved if moved != serving else self._precision.step(tick, serving)
+    def _serving(self, tick: Tick, state: State, live: Mapping[str, Override]) -> tuple[str, Named]:
+        held, serving = held_by_hand(live), state.variant
+        tiers = self._tiers.settle(tick, serving, state.tiers, held)
+        if "" not in held:
+            moved = self._fallback.step(tick, serving, held_down=self._precision.held_down(serving))
+            if moved != serving:
+                return moved, tiers
+        return self._precision.step(tick, serving, tiers, held)
 
     def _imagine(self, tick: Tick, current: State) -> Directive:
         imagined = self._imagined or current
         wanted = self._decide(tick, replace(imagined, breaker=current.breaker), {})
-        self._imagined = State(wanted.variant, wanted.admit, current.breaker)
-        return Directive(current.variant, self._shedder.rise(current.admit))
+        self._imagined = State(wanted.variant, wanted.admit, current.breaker, wanted.tiers)
+        return Directive(current.variant, self._shedder.rise(current.admit), tiers=current.tiers)
 
     def memory(self) -> dict[str, Any]:
         """What `restore` takes up again, ready for JSON; ages are relative, so that no clock is carried over."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from sloctl.policy.decisions import Directive, Override, State, Tick
 from sloctl.policy.explain import number
@@ -19,6 +20,12 @@ _HOLDS = {
 _AGAIN = 1.0  # seconds between two commands to a breaker that did not follow
 
 
+def held_by_hand(live: Mapping[str, Override]) -> frozenset[str]:
+    """Of live overrides, the classes whose variant they hold, and "" where they hold that of the model."""
+    tiers = live["tiers"].value if "tiers" in live else ()
+    return frozenset(tiers) | ({""} if "variant" in live else frozenset())
+
+
 class Overrides:
     """Applies the overrides of one model and reports when they begin and end."""
 
@@ -28,18 +35,25 @@ class Overrides:
         self._classes = tuple(classes)
         self._switches = switches
         self._commanded = float("-inf")
-        self.standing: dict[str, tuple[str | dict[str, float], str]] = {}  # kind → value, what was in force before
+        # kind → value, what was in force before
+        self.standing: dict[str, tuple[str | dict[str, float | str], str]] = {}
 
     def live(self, now: float, overrides: Sequence[Override]) -> dict[str, Override]:
         """The latest unexpired override of each kind; one naming what no longer exists is left out."""
         return {o.kind: o for o in overrides if o.model == self._model and o.expires_at > now and self._fits(o)}
 
     def _fits(self, override: Override) -> bool:
+        if override.kind == "tiers":
+            return isinstance(override.value, Mapping) and self._known(override.value)
         if isinstance(override.value, Mapping):
             return override.kind == "admit"
         if override.kind == "variant":
             return self._variants is None or override.value in self._variants
         return override.kind == "breaker" and override.value in _HOLDS
+
+    def _known(self, tiers: Mapping[str, Any]) -> bool:
+        variants = tiers.values() if self._variants is None else self._variants
+        return set(tiers) <= set(self._classes) and set(tiers.values()) <= set(variants)
 
     def release(
         self, tick: Tick, live: Mapping[str, Override], current: State, *, held_down: bool
@@ -56,7 +70,10 @@ class Overrides:
                 gone = self._variants is not None and before not in self._variants
                 now_in_force, after = current.variant, current.variant if held_down or gone else before
                 self._switches.note(tick.now, counted=False)
-                state = replace(current, variant=after)
+                state = replace(state, variant=after)
+            elif kind == "tiers" and isinstance(value, Mapping):
+                state = replace(state, tiers={name: v for name, v in state.tiers.items() if name not in value})
+                now_in_force, after = describe(current.tiers), describe(state.tiers)
             elif kind == "admit":
                 now_in_force = self._shares(current.admit)
             elif value in {"force_open", "disable", "metrics_only"}:
@@ -66,21 +83,31 @@ class Overrides:
 
     def apply(self, tick: Tick, live: Mapping[str, Override], wanted: Directive, current: State) -> Directive:
         """The directive with the overrides in it."""
-        variant, admit, breaker = wanted.variant, wanted.admit, wanted.breaker
+        variant, admit, breaker, tiers = wanted.variant, wanted.admit, wanted.breaker, wanted.tiers
         for override in live.values():
-            if isinstance(override.value, Mapping):
-                admit = self._admit(tick, override, override.value, admit, current)
+            if isinstance(override.value, Mapping) and override.kind == "tiers":
+                tiers = self._tiers(tick, override, _variants(override.value), tiers, current)
+            elif isinstance(override.value, Mapping):
+                admit = self._admit(tick, override, _numbers(override.value), admit, current)
             elif override.kind == "variant":
                 variant = self._variant(tick, override, override.value, current)
             else:
                 breaker = self._breaker(tick, override, override.value, current)
-        return Directive(variant, admit, breaker)
+        return Directive(variant, admit, breaker, tiers)
 
     def _variant(self, tick: Tick, override: Override, target: str, current: State) -> str:
         self._begin(tick, override, current.variant, target)
         if target != current.variant:
             self._switches.note(tick.now, counted=False)
         return target
+
+    def _tiers(
+        self, tick: Tick, override: Override, named: Mapping[str, str], wanted: Mapping[str, str], current: State
+    ) -> dict[str, str]:
+        self._begin(tick, override, describe(current.tiers), describe(named))
+        if any(current.tiers.get(name) != variant for name, variant in named.items()):
+            self._switches.note(tick.now, counted=False)
+        return {**wanted, **named}
 
     def _admit(
         self, tick: Tick, override: Override, named: Mapping[str, float], wanted: Shares, current: State
@@ -100,7 +127,8 @@ class Overrides:
         return describe(dict(zip(self._classes, admit, strict=True)))
 
     def _begin(self, tick: Tick, override: Override, before: str, after: str) -> bool:
-        value = dict(override.value) if isinstance(override.value, Mapping) else override.value
+        value: str | dict[str, float | str]
+        value = dict(override.value.items()) if isinstance(override.value, Mapping) else override.value
         held = self.standing.get(override.kind)
         if held is not None and held[0] == value:
             return False
@@ -108,3 +136,11 @@ class Overrides:
         reason = f"set by hand for another {number(override.expires_at - tick.now)} s"
         tick.decide(RULE, f"override:{override.kind}", (before, after), reason, dry_run=False)
         return True
+
+
+def _variants(value: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(variant) for name, variant in value.items()}
+
+
+def _numbers(value: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(share) for name, share in value.items()}

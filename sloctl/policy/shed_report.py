@@ -112,6 +112,6 @@ def _sides(shares: Shares, told: Shares) -> list[int]:
     return [(move > _MOVED - 1e-9) - (move < -_MOVED + 1e-9) for move in moves]
 
 
-def describe(shares: Mapping[str, float]) -> str:
-    """`high=1 low=0.25`."""
+def describe(shares: Mapping[str, float | str]) -> str:
+    """`high=1 low=0.25`, or variants in the place of shares."""
     return " ".join(f"{name}={number(share)}" for name, share in shares.items())

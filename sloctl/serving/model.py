@@ -396,6 +396,8 @@ class ModelService:
         self.serving = variant
         for other in self.variants:
             other.cells.serving.set(1.0 if other is variant else 0.0)
+            for tier in self.cells.tiers:
+                tier[other.name].set(1.0 if other is variant else 0.0)
 
     def open(self) -> None:
         """All variants have been tried, or one has joined: serves the wanted one, or else one that may stand in."""

@@ -47,7 +47,10 @@ class VariantCells:
 
 
 class ModelCells:
-    """What is counted for one model; `outcomes[priority][outcome]` counts requests."""
+    """What is counted for one model; `outcomes[priority][outcome]` counts requests.
+
+    `tiers[priority][variant]` is 1 for the variant that serves a class.
+    """
 
     __slots__ = (
         "_state",
@@ -62,12 +65,17 @@ class ModelCells:
         "probe_seconds",
         "queue",
         "queue_length",
+        "tiers",
         "variant_switches",
     )
 
     def __init__(self, board: Board, model: str) -> None:
         self.outcomes: list[dict[str, Counter]] = [
             {outcome: board.counter(c.REQUESTS, model, priority, outcome) for outcome in OUTCOMES}
+            for priority in board.topology.priorities
+        ]
+        self.tiers = [
+            {each: board.gauge(c.CLASS_VARIANT, model, priority, each) for each in board.topology.model(model).variants}
             for priority in board.topology.priorities
         ]
         self.queue = board.histogram(c.QUEUE_DURATION, model)

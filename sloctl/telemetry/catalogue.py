@@ -185,6 +185,14 @@ SERVING_VARIANT = _m(
     "1 for the variant that serves now, 0 for the others.",
     merge=Merge.MAX,
 )
+CLASS_VARIANT = _m(
+    "sloctl_class_variant",
+    Kind.GAUGE,
+    "1",
+    ("model", "priority", "variant"),
+    "1 for the variant that serves a priority class now (without tiers the serving one), 0 for the others.",
+    merge=Merge.MAX,
+)
 VARIANT_CAPACITY = _m(
     "sloctl_variant_capacity_inferences_per_second",
     Kind.GAUGE,
@@ -279,6 +287,7 @@ DATA_METRICS: tuple[Metric, ...] = (
     QUEUE_LENGTH,
     INFLIGHT,
     SERVING_VARIANT,
+    CLASS_VARIANT,
     VARIANT_CAPACITY,
     VARIANT_ACCURACY,
     VARIANT_MEMORY,

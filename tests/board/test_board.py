@@ -53,7 +53,7 @@ def reader(board):
 
 def test_a_new_board_admits_everything_on_the_most_accurate_variant(board, reader):
     word = reader.control("m").read()
-    assert word == ControlWord(variant=0, admit=(1.0, 1.0), canary=(0.0, 0.0))
+    assert word == ControlWord(variant=0, admit=(1.0, 1.0), canary=(0.0, 0.0), tiers=(-1, -1))
 
 
 def test_every_series_of_the_data_plane_is_there_and_zero_from_the_start(board):
@@ -106,21 +106,21 @@ def test_a_control_word_is_replaced_whole_and_read_again_only_when_it_changed(bo
     cell = reader.control("m")
     first = cell.read()
     assert cell.read() is first
-    word = ControlWord(1, 64, BreakerCommand.TRIP, 3, Fault.ERROR | Fault.SLOW, (1.0, 0.25), (0.0, 0.1))
+    word = ControlWord(1, 64, BreakerCommand.TRIP, 3, Fault.ERROR | Fault.SLOW, (1.0, 0.25), (0.0, 0.1), tiers=(-1, 1))
     board.control("m").write(word)
     assert cell.read() == word
 
 
 def test_a_control_word_of_the_wrong_size_is_refused(board):
     with pytest.raises(ValueError, match="share for each class"):
-        board.control("m").write(ControlWord(admit=(1.0,), canary=(0.0, 0.0)))
+        board.control("m").write(ControlWord(admit=(1.0,), canary=(0.0, 0.0), tiers=(-1, -1)))
 
 
 def test_a_writer_that_died_halfway_does_not_wedge_its_readers_or_its_successor(board, reader):
     place = board.layout.control["m"]
     board.memory.ints[place.start] += 1  # odd: a write has begun and never ended
     assert reader.control("m").read().admit == (1.0, 1.0)
-    board.control("m").write(ControlWord(variant=1, admit=(1.0, 0.5), canary=(0.0, 0.0)))
+    board.control("m").write(ControlWord(variant=1, admit=(1.0, 0.5), canary=(0.0, 0.0), tiers=(-1, -1)))
     assert board.memory.ints[place.start] % 2 == 0
     assert reader.control("m").read().variant == 1
 

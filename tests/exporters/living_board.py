@@ -71,6 +71,8 @@ class LivingBoard:
         board.histogram(c.BATCH_SIZE, MODEL, variant).observe(2)
         board.counter(c.INFERENCES, MODEL, variant).inc(2)
         board.gauge(c.SERVING_VARIANT, MODEL, variant).set(float(number == 0))
+        for priority in CLASSES:
+            board.gauge(c.CLASS_VARIANT, MODEL, priority, variant).set(float(number == 0))
         board.gauge(c.VARIANT_CAPACITY, MODEL, variant).set(500.0 * (number + 1))
         # Nobody measured the second one: NaN, which must not hide the first.
         board.gauge(c.VARIANT_ACCURACY, MODEL, variant).set(float("nan") if number else 0.996)

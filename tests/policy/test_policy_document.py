@@ -43,7 +43,7 @@ def test_the_planned_sample_is_valid_too() -> None:
 @pytest.mark.parametrize(
     ("action", "message"),
     [
-        pytest.param({}, "exactly one of precision, shed and breaker", id="an empty action"),
+        pytest.param({}, "exactly one of precision, tiers, shed and breaker", id="an empty action"),
         pytest.param({"precision": "up", "breaker": "trip"}, "exactly one", id="two actions"),
         pytest.param({"shed": {}}, "exactly one of admit", id="a shed without shares"),
         pytest.param({"shed": {"admit": {"low": 0}, "admitRate": 1}}, "exactly one of admit", id="both sheds"),

@@ -53,6 +53,12 @@ def _precision() -> list[Panel]:
             [(0, "most accurate", GREEN), (1, "degraded", YELLOW)],
             width=8,
         ),
+        timeline(
+            "Variants of classes",
+            "Which variant serves each priority class; all the same unless a policy has tiers.",
+            Target(f"{_q.gauge(c.CLASS_VARIANT, 'model, priority, variant', 'max')} == 1", f"{_NAME} {{{{priority}}}}"),
+            [(1, "serving", GREEN)],
+        ),
         bars(
             "Decisions in this time",
             "Why it was switched, shed or tripped: decisions taken in the time shown, by rule and action.",
