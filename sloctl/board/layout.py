@@ -38,7 +38,9 @@ Key = tuple[str, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class ControlPlace:
-    """Words of a model's control word: a sequence number, six scalars, a variant and a share a class, a weight a variant."""
+    """Words of a model's control word: a sequence number, six scalars, a variant and a share a class, and a weight a
+    variant.
+    """
 
     start: int
     priorities: int

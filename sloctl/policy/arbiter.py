@@ -5,8 +5,8 @@ then the order in the file; a step up only after `cooldown` and while no rule th
 pending; never below the accuracy floor; at most `maxSwitchesPerHour`, whose last one is kept for a step down,
 so that a long day of flapping ends in the fast variant and not in the slow one. After a switch every
 precision rule's `for` starts anew. A change for one priority class counts as any other; of equals going down the
-lowest class goes first and the model last, and back the other way round. A refusal for the floor or the limit is reported once while its rule is
-pending; waiting for dwell or cooldown is not a refusal.
+lowest class goes first and the model last, and back the other way round. A refusal for the floor or the limit is
+reported once while its rule is pending; waiting for dwell or cooldown is not a refusal.
 """
 
 import math
