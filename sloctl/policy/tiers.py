@@ -21,13 +21,28 @@ Named = Mapping[str, str]
 
 
 class Wish:
-    """What one rule wants for one class; proposes as the rule does, but is refused on its own."""
+    """What one rule wants for one class; proposes as the rule does, but is refused on its own.
+
+    Reason, facts and context are those of the rule, and after its end those of its end: the cooldown may make the
+    return to the model's variant wait for long.
+    """
 
     def __init__(self, rule: Rule, priority: str, variant: str) -> None:
         self.rule = rule
         self.priority = priority
         self.variant = variant
         self.refused: str | None = None
+        self.reason = ""
+        self.facts: Trace = {}
+        self.context: dict[str, Value] = {}
+
+    def update(self) -> None:
+        """Looks at the rule after a tick of it."""
+        rule = self.rule
+        if not rule.pending:
+            self.refused = None
+        if rule.active or rule.ended or not self.reason:
+            self.reason, self.facts, self.context = rule.reason, rule.facts, rule.context
 
     @property
     def name(self) -> str:
@@ -38,21 +53,6 @@ class Wish:
     def severity(self) -> int:
         """The rule's severity."""
         return self.rule.severity
-
-    @property
-    def reason(self) -> str:
-        """Why the rule is in its present state."""
-        return self.rule.reason
-
-    @property
-    def facts(self) -> Trace:
-        """The facts behind that."""
-        return self.rule.facts
-
-    @property
-    def context(self) -> dict[str, Value]:
-        """The rule as it stands."""
-        return self.rule.context
 
 
 class Tiers:
@@ -75,8 +75,7 @@ class Tiers:
         Classes that are `held` by hand are left alone; so is a return while a rule for that class is pending.
         """
         for wish in self._wishes:
-            if not wish.rule.pending:
-                wish.refused = None
+            wish.update()
         for priority in reversed(self._classes):
             wishes = [wish for wish in self._wishes if wish.priority == priority]
             if not wishes or priority in held:

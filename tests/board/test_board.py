@@ -112,7 +112,7 @@ def test_a_control_word_is_replaced_whole_and_read_again_only_when_it_changed(bo
 
 
 def test_a_control_word_of_the_wrong_size_is_refused(board):
-    with pytest.raises(ValueError, match="share for each class"):
+    with pytest.raises(ValueError, match="entry for each class"):
         board.control("m").write(ControlWord(admit=(1.0,), canary=(0.0, 0.0), tiers=(-1, -1)))
 
 
