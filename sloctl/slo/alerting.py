@@ -5,7 +5,8 @@
     pending  → inactive  it holds no more; nobody was told
     firing   → resolved  it holds no more; kept for `RETENTION`, so that whoever missed it is told again
 
-(rules/alerting.go of Prometheus.) An alert over an SLO without data is frozen: it neither fires nor resolves.
+(rules/alerting.go of Prometheus.) An alert over an SLO without data is frozen: it neither fires nor resolves. One that
+was pending is inactive, since nobody knows whether its condition held meanwhile.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -98,7 +99,7 @@ class AlertStates:
                 self.revision += 1
         for key in [key for key in self._known if ends and key not in seen]:
             instance = self._known[key]
-            if instance.labels.get(SLO_LABEL) in no_data:
+            if instance.fired_at is not None and instance.labels.get(SLO_LABEL) in no_data:
                 continue
             if instance.state is State.FIRING:
                 instance.resolved_at = now

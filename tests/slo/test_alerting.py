@@ -76,10 +76,10 @@ def test_annotations_and_value_are_of_the_last_moment() -> None:
 
 def test_an_alert_of_an_slo_without_data_neither_resolves_nor_is_forgotten() -> None:
     it = AlertStates()
-    it.step(0, [active(), active(hold=60, alertname="B"), active(sloctl_slo="other")])
+    it.step(0, [active(), active(sloctl_slo="other")])
     (changed,) = it.step(10, [], no_data={"slo"})
     assert changed.labels["sloctl_slo"] == "other"
-    assert states(it) == [State.FIRING, State.PENDING, State.RESOLVED]
+    assert states(it) == [State.FIRING, State.RESOLVED]
     assert {each.labels["alertname"]: each.state for each in it.step(20, [])} == {"A": State.RESOLVED}
 
 
@@ -123,3 +123,12 @@ def test_the_order_of_labels_makes_no_other_alert(order: tuple[str, ...]) -> Non
     it.step(0, [active()])
     it.step(1, [Active({name: LABELS[name] for name in order}, {}, 1.0)])
     assert only(it).active_at == 0
+
+
+def test_time_without_data_is_no_time_for_which_a_condition_held() -> None:
+    it = AlertStates()
+    it.step(0, [active(hold=600)])
+    for now in range(10, 3600, 10):
+        assert it.step(now, [], no_data={"slo"}) == []
+    assert it.step(3600, [active(hold=600)]) == []
+    assert [each.state for each in it.step(4200, [active(hold=600)])] == [State.FIRING]
