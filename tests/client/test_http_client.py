@@ -1,0 +1,117 @@
+"""The V2 client against a server in a thread that answers as it is told."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from sloctl.client import Caller, Client, InferenceError, Retry
+
+ANSWER = {"outputs": [{"name": "y", "datatype": "FP32", "shape": [1], "data": [2.0]}]}
+REQUEST = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1.0]}], "parameters": {"priority": 1}}
+
+
+class Server(ThreadingHTTPServer):
+    """Plays `answers` (status, headers, body); keeps what it was asked, and by which connection."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers: list[tuple[int, dict[str, str], bytes]] = []
+        self.asked: list[tuple[int, str, dict[str, str], dict[str, object]]] = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.asked.append((self.client_address[1], self.path, dict(self.headers), body))
+        status, headers, said = self.server.answers.pop(0)
+        self.send_response(status)
+        for name, value in {"content-length": str(len(said)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(said)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server()
+    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield made
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Client]:
+    caller = Caller(chance=lambda: 0.999, sleep=lambda _: None)
+    with Client(f"http://127.0.0.1:{server.server_port}/base/", headers={"x-tenant": "a"}, caller=caller) as made:
+        yield made
+
+
+def ok() -> tuple[int, dict[str, str], bytes]:
+    return 200, {}, json.dumps(ANSWER).encode()
+
+
+def refusal(reason: str = "overloaded", **headers: str) -> tuple[int, dict[str, str], bytes]:
+    said = {"error": "no", "reason": reason}
+    return 503, {name.replace("_", "-"): value for name, value in headers.items()}, json.dumps(said).encode()
+
+
+def test_the_request_goes_as_it_is_with_the_time_that_is_left(server: Server, client: Client) -> None:
+    server.answers = [ok(), ok()]
+    assert client.infer("a model/1", REQUEST, timeout=2) == ANSWER
+    assert client.infer("m", {"inputs": []}) == ANSWER
+    (_, path, headers, body), (_, other, _, default) = server.asked
+    assert (path, other) == ("/base/v2/models/a%20model%2F1/infer", "/base/v2/models/m/infer")
+    assert headers["x-tenant"] == "a"
+    assert body["inputs"] == REQUEST["inputs"]
+    assert body["parameters"]["priority"] == 1
+    assert 1_000_000 < body["parameters"]["timeout"] <= 2_000_000 < default["parameters"]["timeout"] <= 10_000_000
+    assert REQUEST["parameters"] == {"priority": 1}, "what was given is left alone"
+
+
+def test_one_connection_is_used_again_until_the_server_closes_it(server: Server, client: Client) -> None:
+    server.answers = [ok(), refusal("deadline"), (200, {"connection": "close"}, ok()[2]), ok()]
+    client.infer("m", REQUEST)
+    with pytest.raises(InferenceError):
+        client.infer("m", REQUEST)
+    client.infer("m", REQUEST)
+    client.infer("m", REQUEST)
+    ports = [port for port, *_ in server.asked]
+    assert ports[0] == ports[1] == ports[2] != ports[3]
+
+
+def test_a_refusal_is_tried_again_and_an_error_tells_all(server: Server, client: Client) -> None:
+    server.answers = [refusal(), ok()]
+    assert client.infer("m", REQUEST) == ANSWER
+    server.answers = [(500, {}, b"<html>")]
+    with pytest.raises(InferenceError, match="500: no reason was given"):
+        client.infer("m", REQUEST)
+    server.answers = [refusal("deadline", retry_after="1", retry_after_ms="240")]
+    with pytest.raises(InferenceError, match="503: no") as caught:
+        client.infer("m", REQUEST)
+    assert (caught.value.status, caught.value.reason, caught.value.retry_after) == (503, "deadline", 0.24)
+
+
+def test_a_server_that_is_not_there_is_a_connection_error(server: Server) -> None:
+    caller = Caller(Retry(attempts=2), sleep=lambda _: None)
+    with Client("http://127.0.0.1:1", caller=caller) as client, pytest.raises(ConnectionRefusedError):
+        client.infer("m", REQUEST)
+    assert caller.counts.requests == 1
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://somewhere", "http://", ""])
+def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
+    with pytest.raises(ValueError, match="is no address of a server"):
+        Client(url)
