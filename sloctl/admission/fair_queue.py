@@ -56,6 +56,10 @@ class Fifo(deque[_A]):
     def refund(self, request: _A) -> None:
         """A request that was taken shall not count as served; here nothing counts."""
 
+    def yields(self, _: Sharer) -> bool:
+        """Whether one more request could take the place of another: among equals none does."""
+        return False
+
     def evict(self) -> _A:
         """Takes out the newest request."""
         return self.pop()
@@ -165,6 +169,12 @@ class FairQueue(Generic[_T]):
         if flow.entry is not None:
             self._front -= 1
             self._place(flow, self._front)
+
+    def yields(self, tenant: Sharer) -> bool:
+        """Whether someone has more waiting, against its weight, than this tenant with one more row. O(tenants)."""
+        flow = self._flows.get(tenant.name)
+        own = ((flow.rows if flow else 0) + 1) * round(_UNIT / tenant.weight)
+        return any(each.rows * each.price > own for each in self._flows.values())
 
     def evict(self) -> _T:
         """Takes out the newest request of the tenant with most waiting against its weight. O(tenants)."""

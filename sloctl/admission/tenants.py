@@ -51,6 +51,10 @@ class Tenant:
         return 0.0
 
 
+NOBODY = Tenant("", "", Limits(math.inf, 1, 1.0))
+"""Whose requests are where nobody is told apart."""
+
+
 class Tenants:
     """All tenants of a process."""
 

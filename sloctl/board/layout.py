@@ -108,6 +108,7 @@ def labelsets(metric: Metric, topology: Topology, model: ModelTopology) -> list[
         "model": (model.name,),
         "variant": model.variants,
         "priority": topology.priorities,
+        "tenant": topology.tenants,
         "outcome": OUTCOMES,
         "state": BREAKER_STATES,
         "level": HEALTH_LEVELS,

@@ -18,7 +18,7 @@ class Topology:
 
     `priorities` are highest first; `bounds` are the duration histograms' upper bounds in seconds and
     `exported` the subset that exporters show; `layers` is how many layer slots a variant has,
-    the last of them for all layers that have none of their own.
+    the last of them for all layers that have none of their own; `tenants` have series of their own.
     """
 
     models: tuple[ModelTopology, ...]
@@ -26,6 +26,7 @@ class Topology:
     bounds: tuple[float, ...]
     exported: tuple[float, ...]
     layers: int = 65
+    tenants: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready form; `Topology.from_dict` reads it back."""
@@ -41,6 +42,7 @@ class Topology:
             bounds=tuple(raw["bounds"]),
             exported=tuple(raw["exported"]),
             layers=raw["layers"],
+            tenants=tuple(raw["tenants"]),
         )
 
     def model(self, name: str) -> ModelTopology:

@@ -171,7 +171,7 @@ def check_maintenance(planned: Iterable[Loaded[Maintenance]], slos: Sequence[str
 
 
 def check_labels(documents: Iterable[Document], daemon: DaemonConfig) -> Iterator[Problem]:
-    """Labels of indicators that name a model, variant or priority class which the daemon does not have.
+    """Labels of indicators that name a model, variant, priority class or tenant which the daemon does not have.
 
     It looks at SLO documents as they are written, right or wrong.
     """
@@ -183,12 +183,13 @@ def check_labels(documents: Iterable[Document], daemon: DaemonConfig) -> Iterato
                 "model": (Code.UNKNOWN_MODEL, list(variants)),
                 "variant": (Code.UNKNOWN_VARIANT, [v for model in models for v in variants[model]]),
                 "priority": (Code.UNKNOWN_PRIORITY, daemon.priorities),
+                "tenant": (Code.UNKNOWN_TENANT, list(daemon.tenants.labels if daemon.tenants else ())),
             }
             for label, (code, names) in known.items():
                 for place, name in _values(labels, label):
                     if name not in names:
                         message = f'the daemon has no {label} "{name}"{suggestion(name, names)}'
-                        expected = f"one of {', '.join(dict.fromkeys(names))}"
+                        expected = f"one of {', '.join(dict.fromkeys(names))}" if names else f"no {label}"
                         yield document.problem((*at, *place), code, message, expected)
 
 

@@ -48,6 +48,7 @@ class Code(StrEnum):
     UNKNOWN_MODEL = "unknown-model"
     UNKNOWN_VARIANT = "unknown-variant"
     UNKNOWN_PRIORITY = "unknown-priority"
+    UNKNOWN_TENANT = "unknown-tenant"
     UNKNOWN_REFERENCE = "unknown-reference"
     PROMETHEUS_SOURCE = "prometheus-source"
     SECOND_POLICY = "second-policy"

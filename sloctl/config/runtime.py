@@ -35,6 +35,7 @@ class Runtime:
             bounds=duration_bounds(thresholds),
             exported=exported_bounds(thresholds),
             layers=max(model.profile.top_layers for model in daemon.models) + 1,
+            tenants=daemon.tenants.labels if daemon.tenants else (),
         )
         return cls(daemon, path.resolve(), topology)
 

@@ -1,12 +1,13 @@
 """Which requests run together: pure, with the time injected.
 
-One queue a priority class. How a batch is formed of them is in `formation`.
+One queue a priority class, in which the tenants take turns where they are told apart. How a batch is formed of them is
+in `formation`.
 """
 
-from collections import deque
 from math import inf
 from typing import Generic, TypeVar
 
+from sloctl.admission.fair_queue import FairQueue, Fifo, Sharer
 from sloctl.serving.cost import Cost
 from sloctl.serving.formation import Formation, Queued
 from sloctl.serving.sizes import Sizes
@@ -21,19 +22,25 @@ class Batcher(Generic[_T]):
 
     __slots__ = ("_queues", "_rows", "length", "max_rows", "rows")
 
-    def __init__(self, classes: int, max_rows: int) -> None:
-        self._queues: tuple[deque[_T], ...] = tuple(deque() for _ in range(classes))
+    def __init__(self, classes: int, max_rows: int, *, fair: bool = False) -> None:
+        """With `fair` the tenants of a class take turns."""
+        self._queues: tuple[FairQueue[_T] | Fifo[_T], ...] = tuple(
+            FairQueue() if fair else Fifo() for _ in range(classes)
+        )
         self.max_rows = max_rows
         self._rows = [0] * classes
         self.length = 0  # requests that wait
         self.rows = 0  # rows that wait
 
-    def ahead(self, priority: int) -> tuple[int, int]:
-        """Requests and rows that go before a new request of this class: its own class and the higher ones."""
+    def ahead(self, priority: int, tenant: Sharer | None = None) -> tuple[int, float]:
+        """Requests of this class and the higher ones, and the rows of theirs that go before a new one of a tenant."""
         if not self.length:
             return 0, 0
-        end = priority + 1
-        return sum(map(len, self._queues[:end])), sum(self._rows[:end])
+        queue = self._queues[priority]
+        rows: float = self._rows[priority]
+        if tenant is not None and isinstance(queue, FairQueue):
+            rows = min(rows, queue.ahead(tenant))
+        return sum(map(len, self._queues[: priority + 1])), sum(self._rows[:priority]) + rows
 
     def add(self, request: _T) -> None:
         """Puts a request at the end of its class."""
@@ -42,20 +49,23 @@ class Batcher(Generic[_T]):
         self.rows += request.rows
         self._rows[request.priority] += request.rows
 
+    def yields(self, priority: int, tenant: Sharer) -> bool:
+        """Whether a place is there to take for a new request: in a lower class, or of a tenant with more waiting."""
+        return any(self._queues[priority + 1 :]) or self._queues[priority].yields(tenant)
+
     def evict(self, priority: int) -> _T | None:
-        """Takes out the newest request of the lowest class below this one, None where only higher ones wait."""
-        for index in range(len(self._queues) - 1, priority, -1):
+        """Takes out the newest request of the lowest class down to this one, None where only higher ones wait.
+
+        In a class it is that of the tenant with most waiting.
+        """
+        for index in range(len(self._queues) - 1, priority - 1, -1):
             if self._queues[index]:
-                request = self._queues[index].pop()
+                request = self._queues[index].evict()
                 self.length -= 1
                 self.rows -= request.rows
                 self._rows[index] -= request.rows
                 return request
         return None
-
-    def lowest(self) -> int:
-        """Index of the lowest class that waits, -1 where none does."""
-        return next((index for index in range(len(self._queues) - 1, -1, -1) if self._queues[index]), -1)
 
     def take(self, now: float, busy: float = 0.0, sizes: Sizes = _FREE) -> tuple[list[_T], list[_T]]:
         """The next batch (empty if nothing waits), and the requests that could not be in time even alone.
@@ -88,9 +98,7 @@ class Batcher(Generic[_T]):
         """Takes these requests out."""
         gone = set(map(id, requests))
         for queue in self._queues:
-            kept = [request for request in queue if id(request) not in gone]
-            queue.clear()
-            queue.extend(kept)
+            queue.discard(gone)
         self.length = sum(map(len, self._queues))
         self._rows = [sum(request.rows for request in queue) for queue in self._queues]
         self.rows = sum(self._rows)

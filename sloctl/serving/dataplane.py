@@ -10,7 +10,7 @@ import structlog
 from sloctl import __version__
 from sloctl.admission.classes import PriorityClasses
 from sloctl.admission.gate import Ticket
-from sloctl.admission.tenants import Tenant, Tenants
+from sloctl.admission.tenants import NOBODY, Tenant, Tenants
 from sloctl.board import Board, Phase
 from sloctl.engines.base import Tensor, TensorSpec
 from sloctl.serving.asked import Asked, Headers
@@ -93,7 +93,7 @@ class DataPlane:
         Whatever happens, the request is counted under exactly one outcome.
         """
         priority = self._classes.default if asked.priority is None else asked.priority
-        tenant: Tenant | None = None
+        tenant = NOBODY
         outcome = "error"
         try:
             self._open_for_requests()
@@ -107,9 +107,9 @@ class DataPlane:
             wants = wanted(envelope, model.inputs, model.everything, self._regions)
             now = self.clock()
             deadline = started + min(timeout(envelope.parameters, model.config.deadline), asked.within)
-            ticket = model.admit(now, priority, deadline, started)
+            ticket = model.admit(now, priority, deadline, started, tenant)
             try:
-                pending = self._pend(model, envelope, tail, priority, deadline, now, ticket, client)
+                pending = self._pend(model, envelope, tail, priority, deadline, now, ticket, client, tenant)
                 if trace is not None:
                     trace.enqueued, pending.trace = now, trace
                 variant, outputs = await pending.future
@@ -117,7 +117,10 @@ class DataPlane:
             finally:
                 model.leave()
             outcome = "ok"
-            variant.cells.request.observe(self.clock() - started)
+            took = self.clock() - started
+            variant.cells.request.observe(took)
+            if tenant is not NOBODY:
+                model.cells.tenants[tenant.label].request.observe(took)
             return response
         except RequestError as error:
             outcome = error.outcome
@@ -130,6 +133,8 @@ class DataPlane:
             raise failed("internal", f"internal error: {type(error).__name__}") from error
         finally:
             model.cells.outcomes[priority][outcome].inc()
+            if tenant is not NOBODY:
+                model.cells.tenants[tenant.label].outcomes[outcome].inc()
             if trace is not None:
                 trace.priority, trace.outcome = priority, outcome
 
@@ -143,6 +148,7 @@ class DataPlane:
         now: float,
         ticket: Ticket,
         client: Client | None,
+        tenant: Tenant,
     ) -> Pending:
         """Parses the tensors of an admitted request and puts it in the queue."""
         try:
@@ -153,8 +159,10 @@ class DataPlane:
             raise
         signature = tuple(array.shape[1:] for array in inputs.values()) if model.inputs.free else None
         future: asyncio.Future[Answer] = self._loop.create_future()
-        pending = Pending(inputs, rows, signature, priority, deadline, now, ticket, future, client, lent)
+        pending = Pending(inputs, rows, signature, priority, deadline, now, ticket, future, client, lent, tenant)
         model.enqueue(pending)
+        if tenant is not NOBODY:
+            model.cells.tenants[tenant.label].rows.inc(rows)
         return pending
 
     def _charge(self, tenants: Tenants, tenant: Tenant, name: str) -> None:

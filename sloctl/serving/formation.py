@@ -21,6 +21,7 @@ from collections.abc import Iterable, Sequence
 from math import inf
 from typing import Generic, Protocol, TypeVar
 
+from sloctl.admission.fair_queue import Sharer
 from sloctl.serving.sizes import Sizes
 
 FREE_RIDE = 0.1  # of the batch's time without the lower classes
@@ -43,6 +44,10 @@ class Queued(Protocol):
         """Index of its class, 0 highest."""
 
     @property
+    def tenant(self) -> Sharer:
+        """Whose it is."""
+
+    @property
     def deadline(self) -> float:
         """When it is no longer worth running, in the clock of `now`."""
 
@@ -61,6 +66,9 @@ class Queue(Protocol[_T]):
 
     def extendleft(self, requests: Iterable[_T], /) -> None:
         """Puts what was taken out back, the last one first."""
+
+    def refund(self, request: _T, /) -> None:
+        """What was taken out and will not run shall not count as served."""
 
 
 class Formation(Generic[_T]):
@@ -107,6 +115,7 @@ class Formation(Generic[_T]):
             rows, deadline = request.rows, request.deadline
             if deadline <= self._soonest or (rows > 1 and deadline <= self._start + self._sizes.predict(rows)):
                 self.dropped.append(request)
+                queue.refund(request)
                 continue
             pulled.append(request)
             if self._head is None:

@@ -16,6 +16,7 @@ from functools import partial
 
 from sloctl.admission.breaker import Breaker, Command
 from sloctl.admission.gate import Refusal, Ticket
+from sloctl.admission.tenants import NOBODY, Tenant
 from sloctl.board import Board, BreakerCommand, ControlWord, Fault
 from sloctl.config.daemon import ModelConfig
 from sloctl.engines.base import Tensor, TensorSpec
@@ -80,7 +81,7 @@ class ModelService:
         self._hang_after = hang_after
         self._control = board.control(config.name)
         self._word = ControlWord()
-        self._batcher: Batcher[Pending] = Batcher(classes, config.max_batch)
+        self._batcher: Batcher[Pending] = Batcher(classes, config.max_batch, fair=bool(board.topology.tenants))
         self._lane = Lane(self._freed, clock)
         self._handle: asyncio.Handle | None = None
         self._later = False  # whether it waits for a time
@@ -102,7 +103,7 @@ class ModelService:
 
     # Admission
 
-    def admit(self, now: float, priority: int, deadline: float, started: float) -> Ticket:
+    def admit(self, now: float, priority: int, deadline: float, started: float, tenant: Tenant = NOBODY) -> Ticket:
         """Lets a request in, which counts as in flight from now on. Raises RequestError.
 
         `deadline` is the client's, `started` when the request was seen.
@@ -112,10 +113,10 @@ class ModelService:
             self._apply(word)
         serving, entrance, batcher = self.require(), self._entrance, self._batcher
         # Lower classes do not count: they run later, and a queue full of them must not shut the higher ones out.
-        _, rows = batcher.ahead(priority)
+        _, rows = batcher.ahead(priority, tenant)
         wait = self._lane.remaining() + rows * serving.cost.seconds_per_row + serving.cost.one
         full = entrance.full(serving, self.inflight, batcher.length)
-        alone = full and batcher.lowest() <= priority  # nobody whose place it could take
+        alone = full and not batcher.yields(priority, tenant)  # nobody whose place it could take
         ticket = entrance.admit(now, priority, deadline, started, serving, wait, full=alone)
         if isinstance(ticket, Refusal):
             reason = ticket.outcome
@@ -126,11 +127,11 @@ class ModelService:
         return ticket
 
     def _evict(self, priority: int) -> None:
-        """Gives up a request of a lower class for one of this."""
+        """Gives up a request of a lower class, or of a tenant with more waiting, for one of this."""
         victim = self._batcher.evict(priority)
         if victim is not None:
             self._breaker.release(victim.token)
-            victim.reject(_dropped("overloaded", "a request of a higher priority took its place in the queue"))
+            victim.reject(_dropped("overloaded", "a request of a higher class or another tenant took its place"))
 
     def leave(self) -> None:
         """A request that was admitted has been answered or given up."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from sloctl.admission.gate import Ticket
+from sloctl.admission.tenants import NOBODY, Tenant
 from sloctl.engines.base import Inputs, Tensor
 from sloctl.serving.errors import RequestError
 from sloctl.serving.regions import Region
@@ -44,6 +45,7 @@ class Pending:
         "promised",
         "rows",
         "signature",
+        "tenant",
         "token",
         "trace",
     )
@@ -60,6 +62,7 @@ class Pending:
         future: "asyncio.Future[Answer]",
         client: Client | None,
         lent: Sequence[Region] = (),
+        tenant: Tenant = NOBODY,
     ) -> None:
         self.inputs = inputs
         self.rows = rows
@@ -73,6 +76,7 @@ class Pending:
         self.future = future
         self.client = client
         self.lent = lent
+        self.tenant = tenant
         self.trace: Trace | None = None
 
     @property

@@ -46,6 +46,19 @@ class VariantCells:
         self.accuracy.set(nan)  # until a manifest says
 
 
+class TenantCells:
+    """What is counted for one tenant of a model; `outcomes[outcome]` counts requests."""
+
+    __slots__ = ("outcomes", "request", "rows")
+
+    def __init__(self, board: Board, model: str, tenant: str) -> None:
+        self.outcomes: dict[str, Counter] = {
+            outcome: board.counter(c.TENANT_REQUESTS, model, tenant, outcome) for outcome in OUTCOMES
+        }
+        self.rows = board.counter(c.TENANT_ROWS, model, tenant)
+        self.request = board.histogram(c.TENANT_DURATION, model, tenant)
+
+
 class ModelCells:
     """What is counted for one model; `outcomes[priority][outcome]` counts requests.
 
@@ -65,6 +78,7 @@ class ModelCells:
         "probe_seconds",
         "queue",
         "queue_length",
+        "tenants",
         "tiers",
         "variant_switches",
     )
@@ -78,6 +92,7 @@ class ModelCells:
             {each: board.gauge(c.CLASS_VARIANT, model, priority, each) for each in board.topology.model(model).variants}
             for priority in board.topology.priorities
         ]
+        self.tenants = {tenant: TenantCells(board, model, tenant) for tenant in board.topology.tenants}
         self.queue = board.histogram(c.QUEUE_DURATION, model)
         self.batched = board.counter(c.BATCHED_REQUESTS, model)
         self.executed = board.counter(c.EXECUTED_REQUESTS, model)

@@ -46,6 +46,8 @@ NAMES: Mapping[str, Compared | Counted] = {
     "health": Compared(c.HEALTH_LEVEL),
     "ready": Compared(c.READY),
     "success": Counted(c.REQUESTS, c.REQUESTS, "outcome", ("ok",), ("ok", "error")),
+    "tenant_time": Compared(c.TENANT_DURATION),
+    "tenant_success": Counted(c.TENANT_REQUESTS, c.TENANT_REQUESTS, "outcome", ("ok",), ("ok", "error")),
     "batched": Counted(c.EXECUTED_REQUESTS, c.BATCHED_REQUESTS),
 }
 

@@ -90,7 +90,7 @@ BREAKER_WORST = ("disabled", "metrics_only", "closed", "half_open", "open", "for
 BATCH_BOUNDS: tuple[float, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 _D, _C = Plane.DATA, Plane.CONTROL
-_MODEL, _VARIANT = ("model",), ("model", "variant")
+_MODEL, _VARIANT, _TENANT = ("model",), ("model", "variant"), ("model", "tenant")
 
 
 def _m(
@@ -112,6 +112,23 @@ REQUESTS = _m(
     "1",
     ("model", "priority", "outcome"),
     "Requests offered, by how they ended.",
+)
+TENANT_REQUESTS = _m(
+    "sloctl_tenant_requests_total",
+    Kind.COUNTER,
+    "1",
+    ("model", "tenant", "outcome"),
+    "Requests offered by a tenant, by how they ended; `(other)` are all that the configuration does not name.",
+)
+TENANT_ROWS = _m(
+    "sloctl_tenant_rows_total", Kind.COUNTER, "1", _TENANT, "Rows of a tenant's requests that were let into the queue."
+)
+TENANT_DURATION = _m(
+    "sloctl_tenant_request_duration_seconds",
+    Kind.HISTOGRAM,
+    "seconds",
+    _TENANT,
+    "End-to-end time of a tenant's answered requests in the server.",
 )
 REQUEST_DURATION = _m(
     "sloctl_request_duration_seconds",
@@ -272,6 +289,9 @@ PROFILES = _m("sloctl_layer_profiles_total", Kind.COUNTER, "1", _VARIANT, "Layer
 
 DATA_METRICS: tuple[Metric, ...] = (
     REQUESTS,
+    TENANT_REQUESTS,
+    TENANT_ROWS,
+    TENANT_DURATION,
     REQUEST_DURATION,
     QUEUE_DURATION,
     ENGINE_DURATION,

@@ -33,6 +33,7 @@ def topology(*, threshold: float = 0.123, layers: int = 4) -> Topology:
         bounds=duration_bounds((threshold,)),
         exported=exported_bounds((threshold,)),
         layers=layers,
+        tenants=("acme", "(other)"),
     )
 
 

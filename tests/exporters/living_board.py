@@ -8,7 +8,7 @@ from sloctl.telemetry.buckets import duration_bounds, exported_bounds
 from sloctl.telemetry.families import Family, SummaryValue, Value
 from sloctl_exporters.nvml import NvmlSource
 
-MODEL, VARIANTS, CLASSES = "digits", ("fp32", "int8"), ("high", "low")
+MODEL, VARIANTS, CLASSES, TENANTS = "digits", ("fp32", "int8"), ("high", "low"), ("acme", "(other)")
 _LAYERS = (("conv1", 0.004), ("gemm", 0.001), ("relu", 0.0001))  # one more than have a name
 _DOMAINS = {
     "version": ("0.1.0",),
@@ -40,7 +40,7 @@ class LivingBoard:
 
     def __init__(self, fake_nvml: ModuleType) -> None:
         topology = Topology(
-            (ModelTopology(MODEL, VARIANTS),), CLASSES, duration_bounds((0.05,)), exported_bounds((0.05,)), layers=3
+            (ModelTopology(MODEL, VARIANTS),), CLASSES, duration_bounds((0.05,)), exported_bounds((0.05,)), 3, TENANTS
         )
         self.board = Board.create(topology)
         self.rounds = 0
@@ -55,6 +55,9 @@ class LivingBoard:
         board = self.board
         for outcome, count in (("ok", 9), ("shed", 1)):
             board.counter(c.REQUESTS, MODEL, "high", outcome).inc(count)
+            board.counter(c.TENANT_REQUESTS, MODEL, "acme", outcome).inc(count)
+        board.counter(c.TENANT_ROWS, MODEL, "acme").inc(9)
+        board.histogram(c.TENANT_DURATION, MODEL, "acme").observe(0.03)
         for metric in (c.BATCHED_REQUESTS, c.EXECUTED_REQUESTS, c.CONTEXT_SWITCHES, c.VARIANT_SWITCHES):
             board.counter(metric, MODEL).inc(4)
         board.histogram(c.QUEUE_DURATION, MODEL).observe(0.002)

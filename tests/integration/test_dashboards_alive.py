@@ -190,6 +190,7 @@ def daemons(tmp_path_factory, deep_repository, alertmanager, monitor):
         prometheus={"main": {"url": monitor.url, "interval": "5s", "staleness": "12s"}},
         repository=str(deep_repository),
         faultInjection=True,
+        tenants={"each": {"acme": {"weight": 2}}},
         windows="windows.yaml",
         models=[model],
         telemetry={"gpu": {"expected": 1}},

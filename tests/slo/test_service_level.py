@@ -239,9 +239,15 @@ def _priority(document: Any) -> None:
     document["spec"]["objectives"][1]["each"]["priority"] = ["high", "lowest"]
 
 
+def _tenant(document: Any) -> None:
+    document["spec"]["objectives"][0] = {"name": "t", "sli": "tenant_success", "target": 0.99}
+    document["spec"]["objectives"][0] |= {"each": {"tenant": ["acme"]}}
+
+
 @pytest.mark.parametrize(
     ("change", "code", "field"),
     [
+        pytest.param(_tenant, Code.UNKNOWN_TENANT, "spec.objectives[0].each.tenant[0]", id="a tenant"),
         pytest.param(_model, Code.UNKNOWN_MODEL, "spec.model", id="a model"),
         pytest.param(_variant, Code.UNKNOWN_VARIANT, "spec.objectives[0].labels.variant", id="a variant"),
         pytest.param(_priority, Code.UNKNOWN_PRIORITY, "spec.objectives[1].each.priority[1]", id="a class"),

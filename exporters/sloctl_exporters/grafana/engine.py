@@ -9,6 +9,7 @@ from sloctl_exporters.grafana.queries import Queries, share
 
 _NO_REQUESTS = "No requests in this time"
 _NO_POLICY = "No policy has rules"
+_NO_TENANTS = "The configuration has no tenants"
 _NAME = "{{model}} {{variant}}"
 _VARIANT = "model, variant"
 
@@ -27,6 +28,7 @@ def engine() -> Dashboard:
             Row("Traffic and latency", _traffic()),
             Row("Queue and batches", _batches()),
             Row("Admission, breaker and decisions", _control()),
+            Row("Tenants", _tenants()),
             health_row(_q),
             alerts_row(_q),
             sources_row(_q),
@@ -192,6 +194,33 @@ def _batches() -> list[Panel]:
             "cps",
             Target(_q.rate(c.ENGINE_ERRORS, _VARIANT), f"{_NAME} errors"),
             Target(_q.rate(c.NONFINITE, _VARIANT), f"{_NAME} not finite"),
+        ),
+    ]
+
+
+def _tenants() -> list[Panel]:
+    by, name = "model, tenant", "{{model}} {{tenant}}"
+    return [
+        lines(
+            "Outcomes by tenant",
+            "How the requests of each tenant ended that the configuration names; (other) are all others.",
+            "reqps",
+            Target(_q.rate(c.TENANT_REQUESTS, f"{by}, outcome"), f"{name} {{{{outcome}}}}"),
+            empty=_NO_TENANTS,
+        ),
+        lines(
+            "Rows by tenant",
+            "Rows that each tenant got into the queue.",
+            "cps",
+            Target(_q.rate(c.TENANT_ROWS, by), name),
+            empty=_NO_TENANTS,
+        ),
+        lines(
+            "Latency by tenant",
+            "Time of a tenant's answered requests in the server.",
+            "s",
+            *_quantiles(c.TENANT_DURATION, by, name, (0.5, 0.99)),
+            empty=_NO_TENANTS,
         ),
     ]
 

@@ -34,6 +34,7 @@ _VALUES = {
 _MEANS = {
     "model": "a hosted model",
     "variant": "a variant of the model",
+    "tenant": "a tenant that `tenants.each` names, or `(other)`",
     "priority": "a priority class, as configured in `priorities`",
     "layer": "a layer after the runtime's own fusion",
     "slo": "`metadata.name` of an SLO",
