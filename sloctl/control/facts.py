@@ -86,6 +86,12 @@ class LiveFacts:
         """Seconds of a full batch of a variant at its measured peak."""
         return self._max_batch / self.capacity(variant)
 
+    def slowdown(self, variant: str | None = None) -> float:
+        """Seen over measured time of a variant's batches of the last seconds; NaN without any."""
+        name = variant or self.variant
+        measured = self._recent.increase(c.BATCH_MEASURED_SECONDS, self._model, name)
+        return self._recent.increase(c.BATCH_SECONDS, self._model, name) / measured if measured > 0 else _NAN
+
     def request_rows(self) -> float:
         """Rows of an executed request; NaN without any."""
         requests = self._recent.increase(c.EXECUTED_REQUESTS, self._model)
@@ -232,6 +238,7 @@ _READERS: dict[str, Callable[..., Value]] = {
     "served_rate": LiveFacts.served,
     "capacity": LiveFacts.capacity,
     "batch_time": LiveFacts.batch_time,
+    "slowdown": LiveFacts.slowdown,
     "request_rows": LiveFacts.request_rows,
     "accuracy": LiveFacts.accuracy,
     "burn_rate": LiveFacts.burn_rate,

@@ -66,11 +66,16 @@ def _planner(record: Record) -> Iterator[str]:
         return
     load, margin = context["load"], context["margin"]
     if record["action"].endswith(":down"):
-        yield from _carried(record["before"], 1 - load / _known(facts, f'capacity("{record["before"]}")'), context)
+        measured = _known(facts, f'capacity("{record["before"]}")')
+        capacity = context.get("capacity", measured)
+        yield from _carried(record["before"], 1 - load / capacity, context)
+        if load <= (1 - margin) * measured and capacity < measured:
+            yield f"{record['before']} as fast as measured, {number(measured)} rows/s in place of {number(capacity)}"
         if context["load_now"] < load:
             yield f"planner.horizon shorter, had {number(context['load_now'])} rows/s been carried: so many came then"
     else:
-        room = 1 - load / _known(facts, f'capacity("{record["after"]}")') - margin
+        capacity = context.get("targetCapacity", _known(facts, f'capacity("{record["after"]}")'))
+        room = 1 - load / capacity - margin
         yield f"planner.hysteresis above {number(room)} in place of {number(context['hysteresis'])}"
 
 

@@ -6,8 +6,9 @@ horizon, the planner proposes the most accurate one below it that does, and the 
 step up to the most accurate one above that would carry the load with `hysteresis` more to spare, and only after the
 load was followed for a whole `window` without a jump. What lies between the two levels changes nothing.
 
-It reads offered load, which shedding does not lower, and proposes only: the arbiter holds it to dwell, cooldown, floor
-and limit, and every rule that is pending against a step up stands above it.
+Capacity is as measured, over how much slower the variant runs now (`slowdown`). It reads offered load, which shedding
+does not lower, and proposes only: the arbiter holds it to dwell, cooldown, floor and limit, and every rule that is
+pending against a step up stands above it.
 """
 
 import math
@@ -20,15 +21,19 @@ from sloctl.policy.document import PLANNER, PlannerSpec
 from sloctl.policy.explain import number
 from sloctl.policy.facts import Value
 from sloctl.policy.forecast import Forecast
+from sloctl.policy.slowdown import Slowdown
 from sloctl.policy.trace import key_of
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A variant, its capacity in requests/s, and the burn that is expected of it at the load planned for."""
+    """A variant, its capacity in rows/s as it is now, how much slower that is than measured, and the burn that is
+    expected of it at the load planned for.
+    """
 
     variant: str
     capacity: float
+    slowdown: float
     burn: float
 
     def carries(self, load: float, spare: float, most: float) -> bool:
@@ -40,7 +45,8 @@ class Option:
         carried = number((1 - spare) * self.capacity)
         room = f"with {spare:.0%} to spare" if spare else "at most"
         burn = number(self.burn) if self.burn >= 0.001 else "under 0.001"
-        return f"{self.variant} carries {carried} of {number(self.capacity)} {room}, expected burn {burn}"
+        slower = f", {self.slowdown:.2f} times slower than measured" if self.slowdown > 1 else ""
+        return f"{self.variant} carries {carried} of {number(self.capacity)} {room}{slower}, expected burn {burn}"
 
 
 class Planner:
@@ -53,6 +59,7 @@ class Planner:
         self._ladder = tuple(ladder)
         self._floor = floor
         self._forecast = Forecast(spec.window)
+        self._slowdown = Slowdown()
         self.severity = spec.severity
         self.target: str | None = None
         self.reason = "no data yet"
@@ -65,6 +72,7 @@ class Planner:
         self.facts, self.target = {}, None
         offered = self._read(tick, "offered_rate")
         self._forecast.observe(tick.now, offered)
+        self._slowdown.observe(tick.now, serving, self._read(tick, "slowdown", serving))
         if math.isnan(offered):
             self.reason = "no plan: offered_rate has no data"
         else:
@@ -103,6 +111,9 @@ class Planner:
             below = [self._option(tick, variant, load) for variant in self._ladder[at + 1 :]]
             found = self._down(below, current, tick, load)
         self.target = found.variant if found else None
+        self.context["capacity"] = current.capacity
+        if found is not None:
+            self.context["targetCapacity"] = found.capacity
         self.reason = self._explain(load, current, found, up=found is not None and found.variant in self._ladder[:at])
 
     def _up(self, above: Sequence[Option], tick: Tick, load: float) -> Option | None:
@@ -133,11 +144,13 @@ class Planner:
         return value is True
 
     def _option(self, tick: Tick, variant: str, load: float) -> Option:
-        capacity, batch_time = self._read(tick, "capacity", variant), self._read(tick, "batch_time", variant)
+        slowdown = self._slowdown.of(variant, tick.now)
+        capacity = self._read(tick, "capacity", variant) / slowdown
+        batch_time = self._read(tick, "batch_time", variant) * slowdown
         objective = self._read(tick, "objective", self._spec.objective)
         late = late_share(load, capacity, 0.0 if math.isnan(batch_time) else batch_time, objective)
         burn = late / self._read(tick, "error_budget", self._spec.objective)
-        return Option(variant, capacity, math.nan if math.isnan(objective) else burn)
+        return Option(variant, capacity, slowdown, math.nan if math.isnan(objective) else burn)
 
     def _rows(self, tick: Tick) -> float:
         """Rows of a request: capacity is in rows, load in requests."""

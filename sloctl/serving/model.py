@@ -281,7 +281,10 @@ class ModelService:
         now = self._clock()
         self._entrance.learn(variant, batch, rows, now, self.inflight)
         # With several in flight a run also waits for the one before it, which has come back meanwhile.
-        variant.cost.observe(variant.sizes.padded(rows), min(result.seconds, now - self._lane.last))
+        seconds, ran = min(result.seconds, now - self._lane.last), variant.sizes.padded(rows)
+        variant.cost.observe(ran, seconds)
+        variant.cells.batch_seconds.inc(seconds)
+        variant.cells.batch_measured.inc(variant.cost.predict(ran) / variant.cost.correction)
         variant.remember(result.requests, any(bool(pending.lent) for pending in batch), now)
         variant.last_success = now
         variant.failures = 0

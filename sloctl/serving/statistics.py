@@ -14,6 +14,8 @@ class VariantCells:
     __slots__ = (
         "accuracy",
         "batch",
+        "batch_measured",
+        "batch_seconds",
         "capacity",
         "engine",
         "enqueue",
@@ -33,6 +35,8 @@ class VariantCells:
         self.engine = board.histogram(c.ENGINE_DURATION, model, variant)
         self.enqueue = board.histogram(c.ENQUEUE_DURATION, model, variant)
         self.batch = board.histogram(c.BATCH_SIZE, model, variant)
+        self.batch_seconds = board.counter(c.BATCH_SECONDS, model, variant)
+        self.batch_measured = board.counter(c.BATCH_MEASURED_SECONDS, model, variant)
         self.inferences = board.counter(c.INFERENCES, model, variant)
         self.errors = board.counter(c.ENGINE_ERRORS, model, variant)
         self.nonfinite = board.counter(c.NONFINITE, model, variant)

@@ -77,6 +77,11 @@ class SimulatedFacts:
         """Measured peak of a variant in rows a second."""
         return self._plant.variants[variant or self.variant].capacity
 
+    def slowdown(self, variant: str | None = None) -> float:
+        """How much slower than measured the serving variant ran; NaN of another, and without answers."""
+        seen = (variant or self.variant) == self.variant and self._flows[-1].answered > 0
+        return self._plant.slowdown if seen else NAN
+
     def accuracy(self, variant: str | None = None) -> float:
         """Measured accuracy of a variant."""
         return self._plant.variants[variant or self.variant].accuracy
@@ -84,7 +89,7 @@ class SimulatedFacts:
     def batch_size(self) -> float:
         """Rows of a batch at the present rate."""
         table, last = self._plant.variants[self.variant].latency, self._flows[-1]
-        return float(next((size for size, seconds in table.items() if seconds == last.service), 1))
+        return float(min(table, key=lambda size: abs(table[size] * self._plant.slowdown - last.service)))
 
     def over(self, read: Callable[[str, float], float], slo: str, window: str) -> float:
         """Something of an SLO over a window, NaN beyond the longest."""
@@ -125,6 +130,7 @@ _READERS: Mapping[str, Callable[..., Value]] = {
     "served_rate": lambda f: f.rate("ok"),
     "capacity": _F.capacity,
     "batch_time": lambda f, variant=None: f.max_batch / f.capacity(variant),
+    "slowdown": _F.slowdown,
     "request_rows": lambda _: 1.0,
     "accuracy": _F.accuracy,
     "burn_rate": lambda f, slo, window: f.over(f.evaluator.burn_rate, slo, window),

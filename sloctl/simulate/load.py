@@ -17,6 +17,7 @@ from sloctl.policy.facts import Args, Value
 _HOUR, _DAY = 3600.0, 86400.0
 _EPOCH = 1704067200.0  # a Monday, midnight UTC
 _NOISE = 0.05  # of the rate, for courses with noise
+_SLOWER = 1 / 0.6
 Rows = Sequence[Mapping[tuple[str, Args], Value]]
 
 
@@ -29,6 +30,7 @@ class Shape(StrEnum):
     SQUARE = "square"
     NOISE = "noise"
     FLASH_CROWD = "flash-crowd"
+    SLOW_DEVICE = "slow-device"
     WEEK = "week"
 
 
@@ -39,18 +41,22 @@ DOCS: Mapping[Shape, str] = {
     Shape.SQUARE: "low and high in turn, with the cooldown's period",
     Shape.NOISE: "95 % of what the most accurate variant carries, with 5 % of noise",
     Shape.FLASH_CROWD: "low, within ten seconds twice what the fastest carries, dying down over ten minutes",
+    Shape.SLOW_DEVICE: "80 % of what the most accurate carries; in the middle third all variants run at 60 %",
     Shape.WEEK: "seven days and nights between low and high, quieter at the weekend, with 5 % of noise",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """Arrivals `[ticks, classes]` in requests a tick of `dt` seconds, from the Unix time `start`; `rows` of a trace."""
+    """Arrivals `[ticks, classes]` in requests a tick of `dt` seconds, from the Unix time `start`; `rows` of a trace;
+    `slowdowns` of the device by tick, none where it runs as measured.
+    """
 
     dt: float
     start: float
     arrivals: NDArray[np.float64]
     rows: Rows = ()
+    slowdowns: tuple[float, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -60,6 +66,10 @@ class Course:
     def row(self, tick: int) -> Mapping[tuple[str, Args], Value]:
         """What was recorded for a tick; empty without a trace."""
         return self.rows[tick] if self.rows else {}
+
+    def slowdown(self, tick: int) -> float:
+        """How many times slower than measured the device runs in a tick."""
+        return self.slowdowns[tick] if self.slowdowns else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +100,8 @@ def synthetic(shape: Shape, scale: Scale, classes: int, length: float, dt: float
     times = np.arange(round(length / dt), dtype=np.float64) * np.float64(dt)
     rates = _RATES[shape](times, length, scale, numbers)
     arrivals = numbers.poisson(np.maximum(rates, 0.0)[:, None] * dt / classes, (len(times), classes))
-    return Course(dt, _EPOCH, arrivals.astype(np.float64))
+    slow = np.where(np.abs(times / length - 0.5) < 1 / 6, _SLOWER, 1.0) if shape is Shape.SLOW_DEVICE else np.ones(0)
+    return Course(dt, _EPOCH, arrivals.astype(np.float64), slowdowns=tuple(slow.tolist()))
 
 
 _Rates = NDArray[np.float64]
@@ -117,6 +128,10 @@ def _noise(times: _Rates, _: float, scale: Scale, numbers: np.random.Generator) 
     return np.asarray(numbers.normal(level, _NOISE * level, len(times)))
 
 
+def _slow_device(times: _Rates, _: float, scale: Scale, __: np.random.Generator) -> _Rates:
+    return np.full(len(times), 0.8 * scale.accurate)
+
+
 def _flash_crowd(times: _Rates, length: float, scale: Scale, _: np.random.Generator) -> _Rates:
     since = times - length / 3
     peak = 2 * scale.fastest - scale.low
@@ -137,6 +152,7 @@ _RATES = {
     Shape.SQUARE: _square,
     Shape.NOISE: _noise,
     Shape.FLASH_CROWD: _flash_crowd,
+    Shape.SLOW_DEVICE: _slow_device,
     Shape.WEEK: _week,
 }
 
@@ -146,7 +162,14 @@ def recorded(times: Sequence[float], rows: Rows, classes: Sequence[str], dt: flo
     start, length = times[0], times[-1] - times[0] + dt
     at = np.searchsorted(times, start + np.arange(max(round(length / dt), 1)) * dt, side="right") - 1
     rates = np.array([[_rate(row, name, len(classes)) for name in classes] for row in rows])
-    return Course(dt, start, rates[at] * dt, [rows[index] for index in at.tolist()])
+    slow = np.array([_slowdown(row) for row in rows])
+    return Course(dt, start, rates[at] * dt, [rows[index] for index in at.tolist()], tuple(slow[at].tolist()))
+
+
+def _slowdown(row: Mapping[tuple[str, Args], Value]) -> float:
+    """What was seen of the variant that served then; 1 where nothing was."""
+    seen = [float(value) for (name, _), value in row.items() if name == "slowdown"]
+    return max((value for value in seen if value > 0), default=1.0)
 
 
 def _rate(row: Mapping[tuple[str, Args], Value], name: str, classes: int) -> float:

@@ -98,14 +98,15 @@ class Plant:
         self.variants = {variant.name: variant for variant in variants}
         self._limits = limits
         self.queue = 0.0
+        self.slowdown = 1.0  # of the device, and so of all variants
 
     def step(
         self, dt: float, offered: Sequence[float], variant: str, admit: Sequence[float], *, open_: bool, errors: float
     ) -> Flow:
         """One tick: `offered` requests by class, admitted shares by class, the share of executed ones that fail."""
         serving = self.variants[variant]
-        capacity = serving.capacity
-        service = serving.batch_time(sum(offered) / dt)
+        capacity = serving.capacity / self.slowdown
+        service = serving.batch_time(sum(offered) / dt * self.slowdown) * self.slowdown
         waiting = self.queue
         let_in = [0.0 if open_ else load * share for load, share in zip(offered, admit, strict=True)]
         longest, late = self._limits.longest

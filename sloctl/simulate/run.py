@@ -136,6 +136,7 @@ class _Simulation:
         course, state, facts = self._course, self._state, self._facts
         now, row = (tick + 1) * course.dt, course.row(tick)
         errors = float(row.get(("error_ratio", ()), 0.0))
+        self._plant.slowdown = course.slowdown(tick)
         flow = self._plant.step(
             course.dt,
             arrivals,

@@ -165,6 +165,20 @@ BATCH_SIZE = _m(
     _VARIANT,
     "Rows of an executed batch (its mean is sum over count).",
 )
+BATCH_SECONDS = _m(
+    "sloctl_batch_seconds_total",
+    Kind.COUNTER,
+    "seconds",
+    _VARIANT,
+    "Time of batches as the data plane sees it, one after the other.",
+)
+BATCH_MEASURED_SECONDS = _m(
+    "sloctl_batch_measured_seconds_total",
+    Kind.COUNTER,
+    "seconds",
+    _VARIANT,
+    "Time that the same batches took when the variant was measured at its warm-up.",
+)
 INFERENCES = _m("sloctl_inferences_total", Kind.COUNTER, "1", _VARIANT, "Rows inferred without error.")
 ENGINE_ERRORS = _m("sloctl_engine_errors_total", Kind.COUNTER, "1", _VARIANT, "Batches that the engine failed.")
 NONFINITE = _m(
@@ -297,6 +311,8 @@ DATA_METRICS: tuple[Metric, ...] = (
     ENGINE_DURATION,
     ENQUEUE_DURATION,
     BATCH_SIZE,
+    BATCH_SECONDS,
+    BATCH_MEASURED_SECONDS,
     INFERENCES,
     ENGINE_ERRORS,
     NONFINITE,

@@ -48,13 +48,14 @@ class Run:
         self.step = step
         self.now = 0.0
         self.decisions: list[Decision] = []
-        self.reached: dict[str, float] = {}
+        self.slow: Callable[[str], float] = lambda _: 1.0  # by the serving variant
 
     def go(self, seconds: float, offered: Callable[[float], float], **facts: Value) -> list[Decision]:
         before = len(self.decisions)
         for _ in range(round(seconds / self.step)):
             self.now += self.step
-            now = StaticFacts({**STATIC, **facts, "offered_rate": offered(self.now)})
+            seen = {f'slowdown("{self.state.variant}")': self.slow(self.state.variant)}
+            now = StaticFacts({**STATIC, **seen, **facts, "offered_rate": offered(self.now)})
             outcome = self.engine.step(self.now, now, self.state)
             self.decisions += outcome.decisions
             self.state = State(outcome.directive.variant, outcome.directive.admit, "closed")
@@ -156,6 +157,46 @@ def test_a_tight_objective_counts_as_much_as_capacity() -> None:
     (decision,) = run.go(60, lambda _: 80.0, **{'objective("slo")': 0.1})
     assert decision.after == "fp16"
     assert moves(Run().go(60, lambda _: 80.0)) == []
+
+
+def test_a_device_that_slows_down_to_60_percent_carries_as_much_less_and_gets_it_back() -> None:
+    """fp32 carries 85 rows/s, and 51 while all variants take 1 / 0.6 of their time."""
+    run, patient = Run(), {'objective("slo")': 1.0}
+    run.go(100, lambda _: 49.0, **patient)
+    run.slow = lambda _: 1 / 0.6
+    assert run.go(300, lambda _: 49.0, **patient) == []
+    (down,) = run.go(60, lambda _: 54.0, **patient)
+    assert (down.before, down.after) == ("fp32", "fp16")
+    assert "fp32 carries 51 of 60 with 15% to spare, 1.67 times slower than measured" in down.reason
+    assert down.facts['slowdown("fp32")'] == pytest.approx(1 / 0.6)
+    assert run.go(1200, lambda _: 54.0) == []
+    run.slow = lambda _: 1.0
+    (up,) = run.go(600, lambda _: 54.0)
+    assert (up.before, up.after) == ("fp16", "fp32")
+    assert up.at - run.decisions[0].at > 1200
+
+
+def test_a_variant_that_alone_is_slow_is_not_returned_to_at_every_cooldown() -> None:
+    """fp16 shows that the device is well, so it was fp32; the cooldown is a minute."""
+    run = Run()
+    run.go(100, lambda _: 60.0)
+    run.slow = lambda serving: 2.5 if serving == "fp32" else 1.0
+    run.go(3600, lambda _: 60.0)
+    assert 1 <= len(moves(run.decisions)) <= 5
+    assert len(moves(run.go(3600, lambda _: 60.0))) <= 3
+    run.slow = lambda _: 1.0
+    run.go(7200, lambda _: 60.0)
+    assert run.state.variant == "fp32"
+
+
+@settings(deadline=None, phases=RUNS, max_examples=4)
+@given(st.integers(0, 2**32), st.floats(1.0, 2.0))
+def test_noise_of_what_is_seen_does_not_flap(seed: int, slower: float) -> None:
+    noise = random.Random(seed)
+    run = Run()
+    run.slow = lambda _: slower * math.exp(noise.gauss(0, 0.3))
+    run.go(3600, lambda _: noise.gauss(0.95 * DOWN * 100 / slower, 2))
+    assert len(moves(run.decisions)) <= 2
 
 
 def test_requests_of_several_rows_weigh_as_much() -> None:

@@ -48,6 +48,16 @@ def test_everything_offered_is_accounted_for(setup, shape) -> None:
     assert all(used >= 0 for used in result.budgets.values())
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_slow_device_costs_one_switch_there_and_one_back(setup, seed) -> None:
+    result = simulate(setup, course(Shape.SLOW_DEVICE, seed))
+    down, up = ups_and_downs(result)
+    assert (down.after, up.after) == ("int8", "fp32")
+    assert down.at == pytest.approx(1200, abs=60)
+    assert up.at == pytest.approx(2400, abs=120)
+    assert "slower than measured" in down.reason
+
+
 def test_planning_beats_both_pinned_variants_on_a_ramp(setup) -> None:
     """More accurate than the fastest alone, and more in time than the most accurate alone."""
     planned = simulate(setup, course(Shape.RAMP, 1))

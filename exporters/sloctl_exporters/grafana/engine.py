@@ -122,6 +122,13 @@ def _traffic() -> list[Panel]:
             Target(_q.gauge(c.VARIANT_CAPACITY, _VARIANT), f"{_NAME} capacity"),
         ),
         lines(
+            "Slowdown",
+            "Time of batches over the time that the same batches took when the variant was measured; 1: as measured.",
+            "short",
+            Target(share(_q.rate(c.BATCH_SECONDS, _VARIANT), _q.rate(c.BATCH_MEASURED_SECONDS, _VARIANT)), _NAME),
+            empty=_NO_REQUESTS,
+        ),
+        lines(
             "Latency",
             "Time of answered requests in the server.",
             "s",
