@@ -33,7 +33,7 @@ def explain(
     _section("what would have prevented it", told["preventions"])
 
 
-_SHOWN = ("when", "until", "for", "severity", "load", "burn", "maxBurn", "margin", "hysteresis", "capacity")
+_SHOWN = ("when", "until", "for", "severity", "load", "burn", "maxBurn", "margin", "hysteresis", "capacity", "maximise")
 
 
 def _rule(context: dict[str, Any]) -> list[str]:

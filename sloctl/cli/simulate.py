@@ -215,6 +215,7 @@ def _described(setup: "Setup", result: "Result", name: str) -> dict[str, Any]:
         "objectiveSeconds": result.objective,
         "outcomes": {outcome: count for outcome, count in result.outcomes.items() if count},
         "effectiveAccuracy": number(result.effective_accuracy),
+        "offeredAccuracy": number(result.offered_accuracy),
         "switches": result.switches,
         "budgetUsed": result.budgets,
         "variants": {
@@ -254,6 +255,8 @@ def _show(setup: "Setup", result: "Result", name: str, took: float) -> None:
             table.add_row(f"  {outcome}", f"{count:.0f} ({count / offered:.2%})")
     accuracy = result.effective_accuracy
     table.add_row("effective accuracy", f"{accuracy:.4f}" if accuracy == accuracy else "not measured")
+    whole = result.offered_accuracy
+    table.add_row("effective accuracy over all offered", f"{whole:.4f}" if whole == whole else "not measured")
     table.add_row("switches of precision", str(result.switches))
     for variant, share in result.shares.items():
         table.add_row(f"time in {variant}", f"{share.seconds / result.seconds:.1%}")

@@ -65,6 +65,10 @@ def _planner(record: Record) -> Iterator[str]:
     if "burn" not in context:  # kept by an older version
         return
     load, margin = context["load"], context["margin"]
+    if context.get("maximise"):
+        if context.get("carries") is True and record["action"].endswith(":down"):
+            yield f"planner.maximise left out: {record['before']} carries the load with {number(margin)} to spare"
+        return
     if record["action"].endswith(":down"):
         measured = _known(facts, f'capacity("{record["before"]}")')
         capacity = context.get("capacity", measured)

@@ -71,6 +71,7 @@ class PlannerSpec(Model):
     max_burn: Annotated[float, Field(gt=0)] = (
         1.0  # expected burn rate of the objective above which a variant is not taken
     )
+    maximise: Literal["accuracy"] | None = None  # over all that is offered, in place of asking what carries the load
     severity: int = 0  # among the rules
 
     @model_validator(mode="after")
@@ -127,6 +128,7 @@ def check(
         *_ladder(spec, names),
         *_floor(spec, accuracies),
         *_planner(spec, names, vocabulary.timed),
+        *_maximised(spec, accuracies),
     ]
     counts = Counter(rule.name for rule in spec.rules)
     for index, rule in enumerate(spec.rules):
@@ -182,6 +184,15 @@ def _planner(spec: PolicySpec, names: Names, timed: tuple[str, ...] | None) -> I
     for index, rule in enumerate(spec.rules):
         if rule.name == PLANNER:
             yield Problem(("spec", "rules", index, "name"), f"decisions of {PLANNER!r} are the planner's own")
+
+
+def _maximised(spec: PolicySpec, accuracies: Mapping[str, float] | None) -> Iterator[Problem]:
+    if spec.planner is None or spec.planner.maximise is None or accuracies is None:
+        return
+    for variant in spec.ladder:
+        if math.isnan(accuracies.get(variant, math.nan)):
+            message = f"no accuracy was measured for {variant!r}, so the planner never chooses it"
+            yield Problem(("spec", "planner", "maximise"), message)
 
 
 def _rule(rule: RuleSpec, spec: PolicySpec, names: Names) -> Iterator[Problem]:

@@ -3,8 +3,13 @@
 A variant carries a load where the load is at most (1 − margin) of its measured capacity, and the expected burn of
 the objective is at most `maxBurn`. When the serving variant does not carry what is offered now or expected within the
 horizon, the planner proposes the most accurate one below it that does, and the fastest where none does. It proposes a
-step up to the most accurate one above that would carry the load with `hysteresis` more to spare, and only after the
-load was followed for a whole `window` without a jump. What lies between the two levels changes nothing.
+step up to the most accurate one above that would carry the load even if it were so much more that `hysteresis` besides
+is spare, and only after the load was followed for a whole `window` without a jump. What lies between the two levels
+changes nothing.
+
+With `maximise: accuracy` it compares the expected accuracy over all that is offered (`Option.effective`) in place of
+asking what carries: down to the best one below that gives more at the load, up to the best one above that would give
+more even at the load with `hysteresis` on top.
 
 Capacity is as measured, over how much slower the variant runs now (`slowdown`). It reads offered load, which shedding
 does not lower, and proposes only: the arbiter holds it to dwell, cooldown, floor and limit, and every rule that is
@@ -12,41 +17,17 @@ pending against a step up stands above it.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 from sloctl.policy.decisions import Tick
-from sloctl.policy.delay import late_share
 from sloctl.policy.document import PLANNER, PlannerSpec
 from sloctl.policy.explain import number
 from sloctl.policy.facts import Value
 from sloctl.policy.forecast import Forecast
+from sloctl.policy.goal import goal_of
+from sloctl.policy.option import Option
 from sloctl.policy.slowdown import Slowdown
 from sloctl.policy.trace import key_of
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """A variant, its capacity in rows/s as it is now, how much slower that is than measured, and the burn that is
-    expected of it at the load planned for.
-    """
-
-    variant: str
-    capacity: float
-    slowdown: float
-    burn: float
-
-    def carries(self, load: float, spare: float, most: float) -> bool:
-        """Whether it carries `load` with a share of its capacity to spare and burns at most so fast."""
-        return load <= (1 - spare) * self.capacity and self.burn <= most
-
-    def describe(self, spare: float) -> str:
-        """`int8 carries 850 of 1000 with a margin of 15 %, expected burn 0.02`."""
-        carried = number((1 - spare) * self.capacity)
-        room = f"with {spare:.0%} to spare" if spare else "at most"
-        burn = number(self.burn) if self.burn >= 0.001 else "under 0.001"
-        slower = f", {self.slowdown:.2f} times slower than measured" if self.slowdown > 1 else ""
-        return f"{self.variant} carries {carried} of {number(self.capacity)} {room}{slower}, expected burn {burn}"
 
 
 class Planner:
@@ -58,6 +39,7 @@ class Planner:
         self._spec = spec
         self._ladder = tuple(ladder)
         self._floor = floor
+        self._goal = goal_of(spec)
         self._forecast = Forecast(spec.window)
         self._slowdown = Slowdown()
         self.severity = spec.severity
@@ -85,72 +67,77 @@ class Planner:
         self.target = None
 
     def _plan(self, tick: Tick, serving: str) -> None:
-        rows = self._rows(tick)
+        rows, goal, place = self._rows(tick), self._goal, self._ladder.index
         load = self._forecast.ahead(self._spec.horizon) * rows
-        current = self._option(tick, serving, load) if serving in self._ladder else None
-        if current is None or math.isnan(load + current.capacity + current.burn):
+        current = self._option(tick, serving) if serving in self._ladder else None
+        if current is None or not goal.known(current, load):
             known = "is not on the ladder" if current is None else "has no data"
             self.reason = f"no plan: {serving} {known}"
             return
-        self.context = {
-            "load": load,
-            "load_now": self._forecast.now() * rows,
-            "burn": current.burn,
-            "maxBurn": self._spec.max_burn,
-            "margin": self._spec.margin,
-            "hysteresis": self._spec.hysteresis,
-            "severity": self.severity,
-        }
-        at = self._ladder.index(serving)
-        if current.carries(load, self._spec.margin, self._spec.max_burn):
-            found = self._up([self._option(tick, variant, load) for variant in self._ladder[:at]], tick, load)
+        self._note(current, load, self._forecast.now() * rows)
+        at = place(serving)
+        if goal.enough(current, self._usable(tick, self._ladder[at + 1 :]), load):
+            above = self._usable(tick, self._ladder[:at])
+            found = goal.up(current, above, load) if self._forecast.settled else None
         else:
             # What stands out may be noise, and is no reason to go; once it is one, its whole must be carried.
             load = max(load, self._forecast.newest * rows) if self._forecast.jumped_for() is not None else load
-            current = self._option(tick, serving, load)
-            below = [self._option(tick, variant, load) for variant in self._ladder[at + 1 :]]
-            found = self._down(below, current, tick, load)
+            found = self._settled(goal.down(current, self._usable(tick, self._ladder[at + 1 :]), load), tick, at)
+        up = found is not None and place(found.variant) < at
         self.target = found.variant if found else None
-        self.context["capacity"] = current.capacity
+        self.reason = self._explain(load, current, found, up=up)
         if found is not None:
             self.context["targetCapacity"] = found.capacity
-        self.reason = self._explain(load, current, found, up=found is not None and found.variant in self._ladder[:at])
 
-    def _up(self, above: Sequence[Option], tick: Tick, load: float) -> Option | None:
-        spare = self._spec.margin + self._spec.hysteresis
-        if not self._forecast.settled:
-            return None
-        fit = (option for option in above if option.carries(load, spare, self._spec.max_burn))
-        return next((option for option in fit if self._usable(tick, option.variant)), None)
+    def _note(self, current: Option, load: float, load_now: float) -> None:
+        """What an account of a decision needs besides its facts."""
+        spec = self._spec
+        self.context = {
+            "load": load,
+            "load_now": load_now,
+            "burn": current.burn(load),
+            "maxBurn": spec.max_burn,
+            "margin": spec.margin,
+            "hysteresis": spec.hysteresis,
+            "severity": self.severity,
+            "capacity": current.capacity,
+        }
+        if spec.maximise:
+            carries = current.carries(load, spec.margin, spec.max_burn)
+            self.context |= {"maximise": spec.maximise, "carries": carries}
 
-    def _down(self, below: Sequence[Option], current: Option, tick: Tick, load: float) -> Option | None:
-        usable = [o for o in below if o.capacity > current.capacity and self._usable(tick, o.variant)]
-        fit = [option for option in usable if option.carries(load, self._spec.margin, self._spec.max_burn)]
-        fastest = max(usable, key=lambda option: option.capacity, default=None)
-        found = fit[0] if fit else fastest
+    def _settled(self, found: Option | None, tick: Tick, at: int) -> Option | None:
+        """None while a jump may go on: a reading covers two seconds, and the whole of it is not in it yet."""
         jumped = self._forecast.jumped_for()
-        if found is not fastest and jumped is not None and jumped < self._spec.settle:
-            return None  # a reading covers two seconds: the whole of a jump is not in it yet
-        return found
+        if found is None or jumped is None or jumped >= self._spec.settle:
+            return found
+        below = self._usable(tick, self._ladder[at + 1 :])
+        return found if found.capacity >= max(option.capacity for option in below) else None
 
-    def _usable(self, tick: Tick, variant: str) -> bool:
-        """Whether a variant stands on all its health levels and is not below the floor."""
-        accurate = self._floor is None or self._read(tick, "accuracy", variant) >= self._floor
-        return accurate and self._healthy(tick, variant)
+    def _usable(self, tick: Tick, variants: Sequence[str]) -> Iterator[Option]:
+        """Those of some variants that stand on all their health levels and are not below the floor."""
+        for variant in variants:
+            accurate = self._floor is None or self._read(tick, "accuracy", variant) >= self._floor
+            if accurate and self._healthy(tick, variant):
+                yield self._option(tick, variant)
 
     def _healthy(self, tick: Tick, variant: str) -> bool:
         args = (variant,)
         value = self.facts[key_of("health_ok", args)] = tick.facts.get("health_ok", args)
         return value is True
 
-    def _option(self, tick: Tick, variant: str, load: float) -> Option:
-        slowdown = self._slowdown.of(variant, tick.now)
-        capacity = self._read(tick, "capacity", variant) / slowdown
-        batch_time = self._read(tick, "batch_time", variant) * slowdown
-        objective = self._read(tick, "objective", self._spec.objective)
-        late = late_share(load, capacity, 0.0 if math.isnan(batch_time) else batch_time, objective)
-        burn = late / self._read(tick, "error_budget", self._spec.objective)
-        return Option(variant, capacity, slowdown, math.nan if math.isnan(objective) else burn)
+    def _option(self, tick: Tick, variant: str) -> Option:
+        slowdown, slo = self._slowdown.of(variant, tick.now), self._spec.objective
+        batch_time = self._read(tick, "batch_time", variant)
+        return Option(
+            variant=variant,
+            capacity=self._read(tick, "capacity", variant) / slowdown,
+            batch_time=0.0 if math.isnan(batch_time) else batch_time * slowdown,
+            slowdown=slowdown,
+            accuracy=self._read(tick, "accuracy", variant) if self._spec.maximise else math.nan,
+            objective=self._read(tick, "objective", slo),
+            budget=self._read(tick, "error_budget", slo),
+        )
 
     def _rows(self, tick: Tick) -> float:
         """Rows of a request: capacity is in rows, load in requests."""
@@ -166,9 +153,6 @@ class Planner:
         trend = f"{'rising' if slope > 0 else 'falling'} by {number(abs(slope))}/s each second" if slope else "steady"
         text = (
             f"{number(load)} rows/s expected within {number(self._spec.horizon)} s "
-            f"({number(self._forecast.newest)} requests/s now, {trend}); {current.describe(self._spec.margin)}"
+            f"({number(self._forecast.newest)} requests/s now, {trend}); {self._goal.describe(current, load, up=False)}"
         )
-        if found is None:
-            return text
-        spare = self._spec.margin + self._spec.hysteresis if up else self._spec.margin
-        return f"{text}; {found.describe(spare)}"
+        return text if found is None else f"{text}; {self._goal.describe(found, load, up=up)}"

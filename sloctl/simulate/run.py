@@ -87,8 +87,17 @@ class Result:
     @property
     def effective_accuracy(self) -> float:
         """Mean accuracy of the answers that came in time; NaN where one that answered was never measured."""
+        return self._accurate / self.in_time if self.in_time else math.nan
+
+    @property
+    def offered_accuracy(self) -> float:
+        """The same over all that was offered: no answer in time is a wrong one."""
+        return self._accurate / self.offered if self.in_time else math.nan
+
+    @property
+    def _accurate(self) -> float:
         parts = [(share.in_time, self.accuracies[name]) for name, share in self.shares.items() if share.in_time]
-        return sum(count * accuracy for count, accuracy in parts) / self.in_time if parts else math.nan
+        return sum(count * accuracy for count, accuracy in parts)
 
 
 def simulate(setup: Setup, course: Course) -> Result:

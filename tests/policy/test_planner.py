@@ -238,6 +238,58 @@ def test_a_pending_rule_stands_above_it() -> None:
     assert moves(run.go(300, lambda _: 20.0, queue_length=0.0)) == [("fp16", "fp32")]
 
 
+EVEN = {"fp32": 0.99, "fp16": 0.985, "int8": 0.9}
+STEEP = {"fp32": 0.99, "fp16": 0.8, "int8": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "objective", "load", "carrying", "effective"),
+    [
+        pytest.param(EVEN, 0.25, 40.0, "fp32", "fp32", id="all is well: the most accurate"),
+        pytest.param(EVEN, 0.138, 70.0, "fp32", "fp16", id="fp32 carries, but is late more often than fp16 is wrong"),
+        pytest.param(EVEN, 0.25, 95.0, "fp16", "fp16", id="fp32 would have to refuse more than fp16 gets wrong"),
+        pytest.param(STEEP, 0.25, 95.0, "fp16", "fp32", id="fp16 would get more wrong than fp32 has to refuse"),
+        pytest.param(STEEP, 0.25, 3000.0, "int8", "int8", id="far beyond all: whatever answers most"),
+    ],
+)
+def test_the_highest_effective_accuracy_is_not_always_what_carries(
+    accuracies: dict[str, float], objective: float, load: float, carrying: str, effective: str
+) -> None:
+    facts: dict[str, Value] = {f'accuracy("{v}")': a for v, a in accuracies.items()} | {'objective("slo")': objective}
+    for goal, expected in (({"maxBurn": 2}, carrying), ({"maxBurn": 2, "maximise": "accuracy"}, effective)):
+        run = Run(planner=goal)
+        run.go(120, lambda _: load, **facts)
+        assert run.state.variant == expected
+
+
+@settings(deadline=None, phases=RUNS, max_examples=15)
+@given(st.floats(1, 600), st.floats(0.08, 0.5), st.sampled_from(LADDER), st.tuples(*[st.floats(0.3, 1)] * 3))
+def test_maximising_ends_within_the_hysteresis_of_the_best_and_stays(
+    load: float, objective: float, start: str, accuracies: tuple[float, float, float]
+) -> None:
+    ordered = sorted(accuracies, reverse=True)
+    facts: dict[str, Value] = {f'accuracy("{v}")': a for v, a in zip(LADDER, ordered, strict=True)}
+    run = Run(start, planner={"maximise": "accuracy"})
+    run.go(600, lambda _: load, **facts, **{'objective("slo")': objective})
+
+    def worth(variant: str, at: float) -> float:
+        accuracy, capacity = ordered[LADDER.index(variant)], CAPACITY[variant]
+        served = min(1.0, DOWN * capacity / at)
+        return accuracy * (1 - late_share(at * served, capacity, 4 / capacity, objective)) * served
+
+    ended = LADDER.index(run.state.variant)
+    below, above = LADDER[ended + 1 :], LADDER[:ended]
+    assert all(worth(v, load) <= worth(run.state.variant, load) + 1e-9 for v in below)
+    assert all(worth(v, load * DOWN / UP) <= worth(run.state.variant, load * DOWN / UP) + 1e-9 for v in above)
+    assert len(moves(run.decisions)) <= 2
+
+
+def test_it_says_what_it_expects_of_each() -> None:
+    facts: dict[str, Value] = {f'accuracy("{v}")': a for v, a in STEEP.items()}
+    (decision,) = Run("fp16", planner={"maximise": "accuracy"}).go(120, lambda _: 70.0, **facts)
+    assert "; fp16 gives 0.8000 (accuracy 0.8, 1 served, 1 in time); fp32 gives 0.9" in decision.reason
+
+
 @given(st.floats(0.01, 1.5), st.floats(1, 1e4), st.floats(0, 0.1), st.floats(0.001, 1))
 def test_late_answers_rise_with_the_load_and_fall_with_the_objective(
     busy: float, capacity: float, batch: float, objective: float
@@ -266,5 +318,9 @@ def test_what_is_wrong_with_a_planner_is_said_at_its_place() -> None:
     timed = Vocabulary(("slo", "fast"), {"m": LADDER}, ("high", "low"), timed=("fast",))
     (problem,) = check(document(), timed)
     assert problem.message == "'slo' is no SLO over sloctl_request_duration_seconds; there is fast"
+    unmeasured = check(document({"maximise": "accuracy"}), VOCABULARY, {"fp32": 0.9, "fp16": 0.8})
+    assert [problem.message for problem in unmeasured] == [
+        "no accuracy was measured for 'int8', so the planner never chooses it"
+    ]
     with pytest.raises(ValueError, match="margin and hysteresis"):
         document({"margin": 0.6, "hysteresis": 0.5})
