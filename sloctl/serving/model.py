@@ -284,7 +284,7 @@ class ModelService:
         seconds, ran = min(result.seconds, now - self._lane.last), variant.sizes.padded(rows)
         variant.cost.observe(ran, seconds)
         variant.cells.batch_seconds.inc(seconds)
-        variant.cells.batch_measured.inc(variant.cost.predict(ran) / variant.cost.correction)
+        variant.cells.batch_measured.inc(variant.cost.measured_for(ran))
         variant.remember(result.requests, any(bool(pending.lent) for pending in batch), now)
         variant.last_success = now
         variant.failures = 0
