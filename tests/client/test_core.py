@@ -1,6 +1,8 @@
 """Throttle, budget and retries on a clock and a chance of the test's."""
 
 import random
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -87,7 +89,7 @@ def test_a_server_that_takes_none_gets_few_and_one_that_is_back_gets_all_at_once
 
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from([4, 10]))
-def test_under_an_overload_about_twice_of_what_is_taken_is_sent(seed, load) -> None:
+def test_under_an_overload_about_twice_of_what_is_taken_is_sent_and_all_soon_after(seed, load) -> None:
     clock, dice = Clock(), random.Random(seed)
     made = Throttle(clock=clock, chance=dice.random)
     sent = taken = 0
@@ -104,6 +106,12 @@ def test_under_an_overload_about_twice_of_what_is_taken_is_sent(seed, load) -> N
         else:
             made.refused()
     assert 1.5 < sent / taken < 3
+    waited = 0
+    while made.probability > 0:  # the overload is over
+        waited += 1
+        if made.allows():
+            made.accepted()
+    assert waited < 1000
 
 
 @pytest.mark.parametrize("wrong", [{"ratio": 0.5}, {"window": 0}, {"most": 1.1}, {"ratio": float("nan")}])
@@ -175,3 +183,15 @@ def test_the_jitter_is_full_and_doubles() -> None:
     policy = Retry(attempts=20, base=0.5, longest=4)
     assert [policy.wait(1, OVERLOADED, 100, chance) for chance in (0.0, 0.5, 1.0)] == [0.0, 0.25, 0.5]
     assert [policy.wait(attempt, OVERLOADED, 100, 1.0) for attempt in range(1, 7)] == [0.5, 1, 2, 4, 4, 4]
+
+
+def test_importing_it_needs_the_standard_library_alone() -> None:
+    code = """
+import sys
+before = set(sys.modules)
+import sloctl.client
+found = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(sorted(found - sys.stdlib_module_names))
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "['sloctl']"

@@ -19,14 +19,15 @@ from hypothesis import strategies as st
 
 from sloctl.admission.gate import Reason
 from sloctl.board import BreakerCommand, Phase
-from sloctl.serving.errors import RequestError
+from sloctl.serving.errors import _REASONS, RequestError
 from sloctl.serving.http import _error
 from sloctl.serving.rpc.messages import classes, service
 from sloctl.serving.rpc.refusals import trailers
 from sloctl.serving.rpc.server import RpcServer
 from sloctl.telemetry import catalogue as c
 
-PAGE = Path(__file__).parents[2] / "docs/reference/refusals.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/reference/refusals.md"
 ROW = re.compile(r"^\| `(\w+)` \| (\d+) \| (\w+) \| `?(\w*)`? ?\| (yes|no) \|", re.MULTILINE)
 ROWS = [
     (reason, int(http), rpc, outcome, again == "yes")
@@ -242,3 +243,38 @@ async def test_a_stream_tells_reason_and_time_with_the_answer(make: Callable[...
     assert (answer.infer_response.id, told["sloctl_reason"].string_param) == ("7", "breaker_open")
     assert told["sloctl_retry_after_ms"].int64_param > 0
     assert "breaker_open" in answer.error_message
+
+
+async def test_grpcs_own_retries_come_when_the_server_said(make: Callable[..., Awaitable[Any]]) -> None:
+    """Its own backoff would be over long before the breaker lets a call pass, and there is but one retry."""
+    bench = await arrange(make, Scene(config={"breaker": {"waitDurationInOpenState": "300ms"}}))
+    server = RpcServer(bench.plane, "127.0.0.1:0", 1 << 20)
+    await server.start()
+    policy = {"maxAttempts": 2, "initialBackoff": "0.001s", "maxBackoff": "0.001s", "backoffMultiplier": 1}
+    method = {"name": [{}], "retryPolicy": {**policy, "retryableStatusCodes": ["UNAVAILABLE"]}}
+    options = [("grpc.service_config", json.dumps({"methodConfig": [method]}))]
+    given, made = classes(service("inference.GRPCInferenceService").methods_by_name["ModelInfer"])
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options) as channel:
+        infer = channel.unary_unary(
+            "/inference.GRPCInferenceService/ModelInfer",
+            request_serializer=given.SerializeToString,
+            response_deserializer=made.FromString,
+        )
+        request = given(
+            model_name="m",
+            inputs=[{"name": "x", "datatype": "FP32", "shape": [1, 4]}],
+            raw_input_contents=[bytes(16)],
+        )
+        bench.word(breaker=BreakerCommand.TRIP, breaker_sequence=1)
+        assert (await infer(request)).model_name == "m"
+    await server.stop()
+    assert [bench.scalar(c.REQUESTS, "m", "normal", outcome) for outcome in ("breaker_open", "ok")] == [1, 1]
+
+
+def test_the_page_names_every_reason_that_the_code_gives() -> None:
+    """Those that no scene brings about, too: of HTTP alone, of health, of shared memory."""
+    source = "\n".join(path.read_text() for path in (ROOT / "sloctl/serving").rglob("*.py"))
+    given_there = re.findall(r"""(?:unavailable|failed)\(\s*"(\w+)"|\breason="(\w+)\"""", source)
+    reasons = {one or other for one, other in given_there} | set(_REASONS.values()) - {"cancelled"}
+    assert {"starting", "internal", "too_large", "not_ready"} <= reasons, "the search finds what is there"
+    assert {reason for reason in reasons if f"`{reason}`" not in PAGE.read_text()} == set()
