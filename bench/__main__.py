@@ -1,7 +1,7 @@
-"""`make bench`: all benchmarks that need no GPU, one table after another."""
+"""`make bench`: the benchmarks that need no GPU, one table after another; overload has a command of its own."""
 
-from bench import core, lock, overload, serving
+from bench import core, lock, serving
 
-for module in (core, serving, lock, overload):
+for module in (core, serving, lock):
     print(f"\n## {(module.__doc__ or '').splitlines()[0]}\n", flush=True)
     module.main()

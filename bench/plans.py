@@ -80,11 +80,14 @@ def import_plans(
 
 
 @contextmanager
-def daemon(folder: Path, text: str) -> Iterator[Daemon]:
-    """A daemon over `folder` with this configuration, ready; its log is printed if it is not, or fails."""
+def daemon(folder: Path, text: str, module: str = "sloctl.cli.main") -> Iterator[Daemon]:
+    """A daemon over `folder` with this configuration, ready; its log is printed if it is not, or fails.
+
+    `module` is the `sloctl` command that it is started with.
+    """
     (folder / "sloctl.yaml").write_text(text)
     log = folder / "log"
-    command = [sys.executable, "-m", "sloctl.cli.main", "serve", "-c", str(folder / "sloctl.yaml")]
+    command = [sys.executable, "-m", module, "serve", "-c", str(folder / "sloctl.yaml")]
     with log.open("wb") as file, subprocess.Popen(command, stderr=file) as process:
         try:
             found = Daemon(*_urls(log), process, log)

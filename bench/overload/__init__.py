@@ -1,0 +1,1 @@
+"""The goals under overload, measured: `python -m bench.overload`."""
