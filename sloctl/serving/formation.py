@@ -13,8 +13,9 @@ How large the batch gets, by the latency table (`Sizes`), where "in time" means 
 - Else somebody is late whatever is done, and the batch is the one with the most rows in time a second; what would be
   late in it is passed over. Batches that grew smaller for the sake of what is nearly late would do less a second, and
   so make all that follow late: the goodput would break down under the load that it is to be kept under.
-- A lower class rides along in the room that is left, while everyone is in time and the batch takes at most `FREE_RIDE`
-  longer for it.
+- A lower class rides along in the room that is left, while everyone is in time and its rows make the batch longer
+  by no more than they take at the best batch size: the device does as much a second as it ever does, and a batch of its
+  own would keep the higher class waiting for longer.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,7 +25,6 @@ from typing import Generic, Protocol, TypeVar
 from sloctl.admission.fair_queue import Sharer
 from sloctl.serving.sizes import Sizes
 
-FREE_RIDE = 0.1  # of the batch's time without the lower classes
 _LOOK = 8  # full batches, among which those for the best rate are looked for
 
 
@@ -74,14 +74,13 @@ class Queue(Protocol[_T]):
 class Formation(Generic[_T]):
     """A batch of at most `room` rows that would start at `start`: `batch`, and what was `dropped` on the way."""
 
-    __slots__ = ("_head", "_limit", "_room", "_sizes", "_soonest", "_start", "_until", "batch", "closed", "dropped")
+    __slots__ = ("_head", "_room", "_sizes", "_soonest", "_start", "_until", "batch", "closed", "dropped")
 
     def __init__(self, start: float, sizes: Sizes, room: int) -> None:
         self.batch: list[_T] = []
         self.dropped: list[_T] = []
         self.closed = False  # whether nothing of a lower class may join
         self._head: _T | None = None
-        self._limit: float | None = None  # when a batch with lower classes in it must be done
         self._start = start
         self._sizes = sizes
         self._soonest = start + sizes.predict(1)
@@ -97,7 +96,7 @@ class Formation(Generic[_T]):
         elif self.batch:
             chosen = self._riders(found)
         else:
-            chosen = self._first(found, before) or self._best(queue, pulled)
+            chosen = self._first(queue, found, before, pulled)
         if len(chosen) < len(found):
             self.closed = True
         if len(chosen) < len(pulled):
@@ -131,8 +130,8 @@ class Formation(Generic[_T]):
                 room -= rows
         return found, len(found) if before < 0 else before
 
-    def _first(self, found: list[_T], before: int) -> list[_T]:
-        """The batch of the highest class; empty if some are late whatever is done."""
+    def _first(self, queue: Queue[_T], found: list[_T], before: int, pulled: list[_T]) -> list[_T]:
+        """The batch of the highest class."""
         start, sizes = self._start, self._sizes
         rows = _rows(found)
         end = start + sizes.predict(rows)
@@ -140,33 +139,35 @@ class Formation(Generic[_T]):
             found = found[: max(before, in_time(found, start, sizes, self._until))]
             rows = _rows(found)
             end = start + sizes.predict(rows)
-        if end < min([request.deadline for request in found]):
-            first = sizes.first_of(rows)
-            return found if first == rows else _of_rows(found, first) or found
-        count = in_time(found, start, sizes)
-        rest = start + sizes.predict(_rows(found[:count]))
-        return found[:count] if all_in_time(found[count:], rest, sizes) else []
+        if end >= min([request.deadline for request in found]):
+            return self._part(queue, len(found), pulled)
+        first = sizes.first_of(rows)
+        return found if first == rows else _of_rows(found, first) or found
 
-    def _best(self, queue: Queue[_T], pulled: list[_T]) -> list[_T]:
-        """The batch with the most rows in time a second, of those found in what is pulled and a bit more."""
+    def _part(self, queue: Queue[_T], most: int, pulled: list[_T]) -> list[_T]:
+        """The batch where not all are in time together: of what is pulled, and some more of what is behind it."""
+        start, sizes = self._start, self._sizes
         self.closed = True
         self._pull(queue, (_LOOK - 1) * self._room, pulled)
         head = pulled[0]
         alike = [request for request in pulled if request.signature == head.signature]
-        return most_in_time(alike, self._start, self._sizes) or alike[:1]
+        count = min(in_time(alike, start, sizes), most)
+        if all_in_time(alike[count:], start + sizes.predict(_rows(alike[:count])), sizes):
+            return alike[:count]
+        return most_in_time(alike, start, sizes) or [head]
 
     def _riders(self, found: list[_T]) -> list[_T]:
         """Those of a lower class that may ride along."""
         rows = _rows(self.batch)
-        if self._limit is None:
-            self._limit = self._start + (1 + FREE_RIDE) * self._sizes.predict(rows)
+        worth = self._sizes.predict(rows)  # seconds that the batch may take
         until = min(self._until, *[request.deadline for request in self.batch])
         count = 0
         for request in found:
             rows += request.rows
             until = min(until, request.deadline)
-            end = self._start + self._sizes.predict(rows)
-            if end > self._limit or end >= until:
+            worth += request.rows * self._sizes.cost.seconds_per_row
+            seconds = self._sizes.predict(rows)
+            if self._start + seconds >= until or seconds > worth * (1 + 1e-9):
                 break
             count += 1
         return found[:count]
@@ -178,6 +179,8 @@ def in_time(requests: Sequence[Queued], start: float, sizes: Sizes, until: float
     for count, request in enumerate(requests, 1):
         rows += request.rows
         until = min(until, request.deadline)
+        if count > 1 and rows > sizes.most:
+            break
         if start + sizes.predict(rows) < until:
             found = count
     return found

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from sloctl.serving.batcher import Batcher
 from sloctl.serving.cost import Cost
-from sloctl.serving.formation import FREE_RIDE
 from sloctl.serving.sizes import Sizes
 
 
@@ -102,7 +101,7 @@ def test_a_busy_device_makes_batches_smaller():
     assert names(batcher.take(0.0, 10.0, Sizes(STEEP, 8))[0]) == "ab"
 
 
-FLAT = Cost({1: 10.0, 4: 10.8, 8: 16.0})
+BENT = Cost({1: 10.0, 4: 10.8, 8: 60.0})  # at best 2.7 a row
 
 
 @pytest.mark.parametrize(
@@ -116,7 +115,7 @@ FLAT = Cost({1: 10.0, 4: 10.8, 8: 16.0})
         ),
         pytest.param(many("H") + many("abcdef", priority=1), "Habc", "def", id="no further than the table's free ride"),
         pytest.param(
-            many("HIJK") + many("a", priority=1), "HIJK", "a", id="none where one row more takes a tenth longer"
+            many("HIJK") + many("a", priority=1), "HIJK", "a", id="none where a row more takes longer than it needs to"
         ),
         pytest.param(
             many("H") + many("a", priority=1) + many("b", priority=2), "Hab", "", id="each class in its order"
@@ -131,7 +130,7 @@ FLAT = Cost({1: 10.0, 4: 10.8, 8: 16.0})
     ],
 )
 def test_lower_classes_ride_for_free_or_not_at_all(items, batch, then):
-    sizes, batcher = Sizes(FLAT, 8), filled(items)
+    sizes, batcher = Sizes(BENT, 8), filled(items)
     first, _ = batcher.take(0.0, 0.0, sizes)
     second, _ = batcher.take(sizes.predict(len(first)), 0.0, sizes)
     assert (names(first), names(second)) == (batch, then)
@@ -167,8 +166,9 @@ def test_what_batches_promise(waiting, cost, busy, most):
         assert batch[0].priority == min(item.priority for item in feasible)
     own = [item for item in batch if item.priority == batch[0].priority]
     if len(own) < len(batch):
-        alone = sizes.predict(sum(item.rows for item in own))
-        assert sizes.predict(rows) <= (1 + FREE_RIDE) * alone + 1e-9
+        without = sum(item.rows for item in own)
+        more = sizes.predict(rows) - sizes.predict(without)
+        assert more <= (rows - without) * cost.seconds_per_row + 1e-9, "riders cost no more than they have to"
     assert batcher.length == len(waiting) - len(batch) - len(dropped)
 
 
