@@ -38,9 +38,10 @@ class ControlWord:
     `variant` is the index of the serving variant; `admit` the admitted share (0..1) of each priority class,
     highest first; `limit` bounds requests in flight (0: the configured one); `breaker` is carried out each
     time `breaker_sequence` grows; `canary` is the weight of each variant beside the serving one (all 0: no
-    canary); `faults` is a bit mask of injected faults, honoured only where the configuration allows them; `stand_ins`
-    is a bit mask of the variants that the data plane may serve by itself while the serving one cannot run. `tiers` is
-    the index of the variant that each class is served with, highest first, -1 for the model's.
+    canary); `stand_ins` is a bit mask of the variants that the data plane may serve by itself while the serving one
+    cannot, or its breaker keeps it out; `tiers` is the index of the variant that each class is served with, highest
+    first, -1 for the model's; `faults` is a bit mask of injected faults, honoured only where the configuration allows
+    them, in the variants of the bit mask `faulty`.
     """
 
     variant: int = 0
@@ -52,6 +53,7 @@ class ControlWord:
     canary: tuple[float, ...] = ()
     stand_ins: int = -1  # any
     tiers: tuple[int, ...] = ()
+    faulty: int = -1  # all
 
 
 class ControlCell:
@@ -77,6 +79,7 @@ class ControlCell:
                 int(word.breaker),
                 word.breaker_sequence,
                 int(word.faults),
+                word.faulty,
                 word.stand_ins,
                 *word.tiers,
             )
@@ -99,7 +102,7 @@ class ControlCell:
     def _parse(self) -> ControlWord:
         place, ints, floats = self._place, self._memory.ints, self._memory.floats
         start = place.start + 1
-        tiers = start + 6
+        tiers = start + 7
         shares = tiers + place.priorities
         return ControlWord(
             variant=ints[start],
@@ -107,7 +110,8 @@ class ControlCell:
             breaker=BreakerCommand(ints[start + 2]),
             breaker_sequence=ints[start + 3],
             faults=Fault(ints[start + 4]),
-            stand_ins=ints[start + 5],
+            faulty=ints[start + 5],
+            stand_ins=ints[start + 6],
             tiers=tuple(ints[tiers:shares]),
             admit=tuple(floats[shares : shares + place.priorities]),
             canary=tuple(floats[shares + place.priorities : shares + place.priorities + place.variants]),

@@ -13,6 +13,7 @@ from sloctl.board.topology import ModelTopology, Topology
 from sloctl.telemetry.catalogue import (
     BATCH_BOUNDS,
     BATCH_SIZE,
+    BREAKER_KINDS,
     BREAKER_STATES,
     DATA_METRICS,
     HEALTH_LEVELS,
@@ -38,7 +39,7 @@ Key = tuple[str, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class ControlPlace:
-    """Words of a model's control word: a sequence number, six scalars, a variant and a share a class, and a weight a
+    """Words of a model's control word: a sequence number, seven scalars, a variant and a share a class, and a weight a
     variant.
     """
 
@@ -49,7 +50,7 @@ class ControlPlace:
     @property
     def words(self) -> int:
         """How many words it takes."""
-        return 7 + 2 * self.priorities + self.variants
+        return 8 + 2 * self.priorities + self.variants
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,7 @@ def labelsets(metric: Metric, topology: Topology, model: ModelTopology) -> list[
         "tenant": topology.tenants,
         "outcome": OUTCOMES,
         "state": BREAKER_STATES,
+        "kind": BREAKER_KINDS,
         "level": HEALTH_LEVELS,
     }
     return list(product(*(domains[label] for label in metric.labels)))

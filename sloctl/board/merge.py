@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sloctl.board.health import LevelState, worst
 from sloctl.board.layout import Layout, bounds_of, is_float
 from sloctl.board.snapshot import Snapshot
-from sloctl.telemetry.catalogue import BREAKER_STATE, BREAKER_WORST, Kind, Merge, find
+from sloctl.telemetry.catalogue import BREAKER_STATE, BREAKER_WORST, VARIANT_BREAKER, Kind, Merge, Metric, find
 
 Cells = NDArray[np.int64]
 
@@ -35,9 +35,11 @@ class Merger:
             else:
                 found["sums" if is_float(metric) else "counts"].append(cell)
         self._cells: dict[str, Cells] = {rule: np.array(cells, np.int64) for rule, cells in found.items()}
+        models = layout.topology.models
+        breakers: list[tuple[Metric, tuple[str, ...]]] = [(BREAKER_STATE, (model.name,)) for model in models]
+        breakers += [(VARIANT_BREAKER.state, (model.name, variant)) for model in models for variant in model.variants]
         self._breakers = [
-            [layout.cells[BREAKER_STATE.name, (model.name, state)] for state in BREAKER_WORST]
-            for model in layout.topology.models
+            [layout.cells[metric.name, (*labels, state)] for state in BREAKER_WORST] for metric, labels in breakers
         ]
 
     def snapshot(self, copies: Sequence[bytes], live: Sequence[bytes]) -> Snapshot:

@@ -449,7 +449,7 @@ class Controller:
             log.warning("a received alert expired without its end", alert=alert.name, labels=dict(alert.labels))
 
     def set_faults(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Injects engine faults by name. Raises RequestError where that is not allowed."""
+        """Injects engine faults by name, in all variants or one. Raises RequestError where that is not allowed."""
         if not self.runtime.daemon.fault_injection:
             raise RequestError("fault injection is off; set faultInjection: true in a test's configuration", 403)
         model = self._known(str(body.get("model", "")))
@@ -457,11 +457,14 @@ class Controller:
         known = [fault.name.lower() for fault in Fault if fault.name]
         if not isinstance(names, list) or not all(name in known for name in names):
             raise RequestError(f"faults must be a list of {', '.join(known)}")
+        variant, variants = body.get("variant"), self.runtime.topology.model(model).variants
+        if variant is not None and variant not in variants:
+            raise RequestError(f"{model} has no variant {variant!r}; it has {', '.join(variants)}")
         faults = Fault(sum(Fault[name.upper()].value for name in set(names)))
         with self._lock:
-            self._decider.set_faults(model, faults)
-        log.warning("faults injected", model=model, faults=names)
-        return {"model": model, "faults": names}
+            self._decider.set_faults(model, faults, variant)
+        log.warning("faults injected", model=model, variant=variant or "all", faults=names)
+        return {"model": model, "faults": names, **({"variant": variant} if variant is not None else {})}
 
     def _known(self, model: str) -> str:
         names = [known.name for known in self.runtime.topology.models]

@@ -97,16 +97,17 @@ class Decider:
             canary=word.canary,
             stand_ins=steering.stand_ins(facts),
             tiers=tuple(steering.index(directive.tiers.get(name)) for name in classes),
+            faulty=word.faulty,
         )
         if new != word:
             cell.write(new)
         return outcome.decisions
 
-    def set_faults(self, model: str, faults: Fault) -> None:
-        """Injects faults into a model's engines."""
+    def set_faults(self, model: str, faults: Fault, variant: str | None = None) -> None:
+        """Injects faults into a model's engines, or that of one variant alone."""
         cell = self._board.control(model)
-        word = cell.read()
-        cell.write(replace(word, faults=faults))
+        faulty = -1 if variant is None else 1 << self._steered[model].variants.index(variant)
+        cell.write(replace(cell.read(), faults=faults, faulty=faulty))
 
     def memory(self) -> dict[str, Any]:
         """What a new Decider takes up again, by model."""

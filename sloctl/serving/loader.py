@@ -83,13 +83,13 @@ class LevelError(Exception):
 Report = Callable[[str, str], None]  # told each level that is passed, and what was found there
 
 
-def bring_up(hosting: Hosting, folder: Path, config: ModelConfig, model: ModelService, report: Report) -> Loaded:
+def bring_up(hosting: Hosting, folder: Path, model: ModelService, variant: Variant, report: Report) -> Loaded:
     """Checks, loads, probes and measures one variant; blocking. Raises LevelError."""
     for level, check in _checks(hosting, folder).items():
         report(level, _try(level, check))
     _try("context", lambda: _require_memory(hosting, folder, model))
-    _try("model", lambda: hosting.preflight(folder, config))
-    hosted = _try("context", lambda: hosting.load(folder, config))
+    _try("model", lambda: hosting.preflight(folder, model.config))
+    hosted = _try("context", lambda: hosting.load(folder, model.config))
     try:
         report("context", hosted.engine.runtime)
         _try("inference", lambda: hosted.probe(hosted.engine))
@@ -98,7 +98,7 @@ def bring_up(hosting: Hosting, folder: Path, config: ModelConfig, model: ModelSe
         hosted.engine.close()
         raise
     report("inference", f"{cost.capacity:.0f} rows a second at best")
-    engine = FaultyEngine(hosted.engine, model.switch, hosting.faults) if model.fault_injection else hosted.engine
+    engine = FaultyEngine(hosted.engine, variant.switch, hosting.faults) if model.fault_injection else hosted.engine
     return Loaded(engine, cost, lambda: hosted.probe(engine), hosted.sample, hosted.accuracy)
 
 
@@ -195,7 +195,7 @@ class Loader:
 
         def call() -> Loaded | LevelError:
             try:
-                return bring_up(self._hosting, folder, model.config, model, report)
+                return bring_up(self._hosting, folder, model, variant, report)
             except LevelError as error:
                 return error
 

@@ -11,11 +11,15 @@ Locking: none. All of it runs on the event loop; only the engine's calls are els
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from math import inf
 
-from sloctl.admission.breaker import Breaker, Command
-from sloctl.admission.gate import Refusal, Ticket
+import numpy as np
+from numpy.typing import NDArray
+
+from sloctl.admission.breaker import Command
+from sloctl.admission.gate import Reason, Refusal, Ticket
 from sloctl.admission.tenants import NOBODY, Tenant
 from sloctl.board import Board, BreakerCommand, ControlWord, Fault
 from sloctl.config.daemon import ModelConfig
@@ -24,9 +28,10 @@ from sloctl.serving.batcher import Batcher
 from sloctl.serving.decode import ModelInputs, Wanted
 from sloctl.serving.entrance import Entrance
 from sloctl.serving.errors import RequestError, draining, failed, unavailable
-from sloctl.serving.faults import FaultSwitch
+from sloctl.serving.guard import Guard
 from sloctl.serving.lane import LEAD, Job, Lane
 from sloctl.serving.pending import Pending
+from sloctl.serving.rotation import Rotation
 from sloctl.serving.sizes import Sizes
 from sloctl.serving.statistics import ModelCells
 from sloctl.serving.tracing import Run
@@ -36,6 +41,7 @@ from sloctl.serving.worker import BatchResult, EngineThread, execute, execute_so
 _INLINE = 200e-6  # seconds of a batch that the loop can spare
 _SOON = 400e-6  # seconds of one that it waits for while nothing else is in hand, at most twice as long
 _PATIENCE = 10.0  # times its prediction, and a batch counts as hung (but never before the health timeout)
+_HANGS = "the engine hangs: a run on it has not come back"
 _STANDING = (BreakerCommand.FORCE_OPEN, BreakerCommand.DISABLE, BreakerCommand.METRICS_ONLY)
 _MESSAGES = {
     "breaker_open": "the breaker is open after engine failures",
@@ -61,13 +67,11 @@ class ModelService:
         self.config = config
         self.name = config.name
         self.cells = ModelCells(board, config.name)
-        self.switch = FaultSwitch()
         self.fault_injection = fault_injection
         self.variants = [
-            Variant(board, config.name, name, EngineThread(f"{config.name}/{name}", loop)) for name in config.names
+            Variant(board, config.name, name, EngineThread(f"{config.name}/{name}", loop), config.breaker)
+            for name in config.names
         ]
-        self.serving: Variant | None = None
-        self._opened = False  # all variants have been tried
         self.inputs = ModelInputs({}, (), config.max_batch, free=False)
         self.everything = Wanted(())
         self.inflight = 0
@@ -75,6 +79,7 @@ class ModelService:
         self.inline_below = _INLINE
         self.soon_below = _SOON
         self.last_answer = 0.0  # Unix time
+        self.last_request = -inf  # in the clock of `now`
         self.lost: Callable[[str], None] = _ignore  # told why when a batch finds the device lost
         self._loop = loop
         self._clock = clock
@@ -88,18 +93,23 @@ class ModelService:
         self._planned = 0.0  # until when
         self._since = 0.0  # since when something waits
         self._context: tuple[Variant, int] | None = None
-        breaker = Breaker(config.breaker, lambda state: self.cells.breaker(state.value))
-        self.cells.breaker(breaker.state.value)
-        self._breaker = breaker
-        self._entrance = Entrance(config, classes, breaker)
+        self._rotation = Rotation(self.variants, self._switched)
+        self._guard = Guard(config.breaker, board, config.name, self._rotation)
+        self._entrance = Entrance(config, classes, self._guard.breaker)
         self._sequence = self._first_sequence()
         self._apply(self._control.read())
 
+    @property
+    def serving(self) -> Variant | None:
+        """The variant that serves; None where none came up."""
+        return self._rotation.serving
+
     def require(self) -> Variant:
         """The serving variant. Raises RequestError (503) where none came up."""
-        if self.serving is None:
+        serving = self._rotation.serving
+        if serving is None:
             raise unavailable("no_variant", f"no variant of model {self.name!r} could be loaded", 5.0)
-        return self.serving
+        return serving
 
     # Admission
 
@@ -112,6 +122,7 @@ class ModelService:
         if word is not self._word:
             self._apply(word)
         serving, entrance, batcher = self.require(), self._entrance, self._batcher
+        self.last_request = now
         # Lower classes do not count: they run later, and a queue full of them must not shut the higher ones out.
         _, rows = batcher.ahead(priority, tenant)
         wait = self._lane.remaining() + rows * serving.cost.seconds_per_row + serving.cost.one
@@ -119,6 +130,8 @@ class ModelService:
         alone = full and not batcher.yields(priority, tenant)  # nobody whose place it could take
         ticket = entrance.admit(now, priority, deadline, started, serving, wait, full=alone)
         if isinstance(ticket, Refusal):
+            if ticket.reason is Reason.BREAKER:
+                self._guard.breaker.calls.not_permitted += 1
             reason = ticket.outcome
             raise RequestError(503, _MESSAGES[reason], outcome=reason, reason=reason, retry_after=ticket.retry_after)
         if full:
@@ -130,7 +143,7 @@ class ModelService:
         """Gives up a request of a lower class, or of a tenant with more waiting, for one of this."""
         victim = self._batcher.evict(priority)
         if victim is not None:
-            self._breaker.release(victim.token)
+            self._guard.breaker.release(victim.token)
             victim.reject(_dropped("overloaded", "a request of a higher class or another tenant took its place"))
 
     def leave(self) -> None:
@@ -139,7 +152,7 @@ class ModelService:
 
     def release(self, token: int) -> None:
         """An admitted request that shall not run after all; tells nothing about the engine."""
-        self._breaker.release(token)
+        self._guard.breaker.release(token)
 
     def enqueue(self, pending: Pending) -> None:
         """Puts an admitted request in the queue; its future gets the result."""
@@ -215,7 +228,7 @@ class ModelService:
         word = self._control.read()
         if word is not self._word:
             self._apply(word)
-        self._choose()
+        self._rotation.choose()
         if self.serving is None or self._lane.takes(self.serving):
             self._next_batch()
         self._schedule()
@@ -234,12 +247,18 @@ class ModelService:
             self._start(batch, now)
 
     def _start(self, batch: list[Pending], now: float) -> None:
-        variant = self.serving
         queue = self.cells.queue
         for pending in batch:
             queue.observe(now - pending.enqueued)
-        if variant is None or variant.loaded is None or not variant.up:
-            self._fail(batch, "engine_hangs", "the engine hangs: a run on it has not come back")
+        parts = self._rotation.split(batch, now, probing=self._guard.probing)
+        if not parts:
+            self._fail(batch, None, now, 0.0, "engine_hangs", _HANGS)
+        for variant, part in parts:
+            self._run(part, variant, now)
+
+    def _run(self, batch: list[Pending], variant: Variant, now: float) -> None:
+        if variant.loaded is None or not variant.up:
+            self._fail(batch, variant, now, 0.0, "engine_hangs", _HANGS)
             return
         rows = batch[0].rows if len(batch) == 1 else sum(pending.rows for pending in batch)
         inputs = [pending.inputs for pending in batch]
@@ -247,10 +266,10 @@ class ModelService:
         padding = variant.sizes.padded(rows) - rows
         check = not self.config.allow_nonfinite
         call: Callable[[], BatchResult] = partial(execute, variant.loaded.engine, inputs, rows, check, padding)
-        if seconds < self.inline_below and variant.concurrency == 1 and not self.switch.faults:
+        if seconds < self.inline_below and variant.concurrency == 1 and not variant.switch.faults:
             self._finish(batch, rows, variant, call())
             return
-        if seconds < self.soon_below and variant.concurrency > 1 and len(batch) == 1 and self._idle:
+        if seconds < self.soon_below and variant.concurrency > 1 and len(batch) == 1 and self._idle(variant):
             # Alone on an idle device: the way to a thread and back would cost as much as a short run.
             found = execute_soon(variant.loaded.engine, inputs, rows, check, 2 * seconds, padding)
             if isinstance(found, BatchResult):
@@ -260,25 +279,18 @@ class ModelService:
         limit = max(self._hang_after, _PATIENCE * seconds)
         self._lane.start(Job(variant, rows, seconds, limit, partial(self._finish, batch, rows, variant)), call)
 
-    @property
-    def _idle(self) -> bool:
-        return not self._lane.jobs and not self._batcher.length and not self.switch.faults
+    def _idle(self, variant: Variant) -> bool:
+        return not self._lane.jobs and not self._batcher.length and not variant.switch.faults
 
     def _finish(self, batch: list[Pending], rows: int, variant: Variant, result: BatchResult | None) -> None:
         cells = self.cells
         cells.executed.inc(len(batch))
         if len(batch) > 1:
             cells.batched.inc(len(batch))
-        if result is None or result.execution is None:
-            variant.cells.errors.inc()
-            message = result.error if result else "a run on it did not come back in time"
-            variant.failed(message, self._clock())
-            if result is not None and result.lost:
-                self.lost(message)
-            reason = "engine_error" if result else "engine_hangs"
-            self._fail(batch, reason, f"the engine failed: {message}")
-            return
         now = self._clock()
+        if result is None or result.execution is None:
+            self._lose(batch, variant, result, now)
+            return
         self._entrance.learn(variant, batch, rows, now, self.inflight)
         # With several in flight a run also waits for the one before it, which has come back meanwhile.
         seconds, ran = min(result.seconds, now - self._lane.last), variant.sizes.padded(rows)
@@ -293,18 +305,49 @@ class ModelService:
             for pending in batch:
                 if pending.trace is not None:
                     pending.trace.run = Run(variant, rows, result.execution, now - result.seconds, now)
+        if result.bad is not None:
+            self._part(batch, variant, result.execution.outputs, result.bad, now, seconds)
+            return
+        self._guard.succeeded(batch, variant, now, seconds)
         outputs, start = result.execution.outputs, 0
-        if len(batch) == 1 and result.bad is None:
-            self._succeed(batch[0], variant, outputs)
+        if len(batch) == 1:
+            batch[0].resolve((variant, outputs))
             return
         for pending in batch:
             end = start + pending.rows
-            if result.bad is not None and result.bad[start:end].any():
+            pending.resolve((variant, {name: array[start:end] for name, array in outputs.items()}))
+            start = end
+
+    def _lose(self, batch: list[Pending], variant: Variant, result: BatchResult | None, now: float) -> None:
+        """A run failed, or (without a result) did not come back."""
+        variant.cells.errors.inc()
+        message = result.error if result else "a run on it did not come back in time"
+        variant.failed(message, now)
+        if result is not None and result.lost:
+            self.lost(message)
+        reason = "engine_error" if result else "engine_hangs"
+        seconds = result.seconds if result else self._hang_after
+        self._fail(batch, variant, now, seconds, reason, f"the engine failed: {message}")
+
+    def _part(
+        self,
+        batch: list[Pending],
+        variant: Variant,
+        outputs: Mapping[str, Tensor],
+        bad: NDArray[np.bool_],
+        now: float,
+        seconds: float,
+    ) -> None:
+        """Answers the requests whose outputs are finite, and fails the others."""
+        start = 0
+        for pending in batch:
+            end = start + pending.rows
+            if bad[start:end].any():
                 variant.cells.nonfinite.inc()
-                self._fail([pending], "nonfinite", "the model's output holds NaN or infinity")
+                self._fail([pending], variant, now, seconds, "nonfinite", "the model's output holds NaN or infinity")
             else:
-                own = {name: array[start:end] for name, array in outputs.items()}
-                self._succeed(pending, variant, own)
+                self._guard.succeeded([pending], variant, now, seconds)
+                pending.resolve((variant, {name: array[start:end] for name, array in outputs.items()}))
             start = end
 
     def _count(self, rows: int, variant: Variant, result: BatchResult) -> None:
@@ -324,18 +367,15 @@ class ModelService:
 
     # Ends of a request
 
-    def _succeed(self, pending: Pending, variant: Variant, outputs: dict[str, Tensor]) -> None:
-        self._breaker.success(pending.token)
-        if not pending.future.done():
-            pending.future.set_result((variant, outputs))
-
-    def _fail(self, batch: list[Pending], reason: str, message: str) -> None:
+    def _fail(
+        self, batch: list[Pending], variant: Variant | None, now: float, seconds: float, reason: str, message: str
+    ) -> None:
+        self._guard.failed(batch, variant, now, seconds)
         for pending in batch:
-            self._breaker.failure(pending.token)
             pending.reject(failed(reason, message))
 
     def _expire(self, pending: Pending) -> None:
-        self._breaker.release(pending.token)
+        self._guard.breaker.release(pending.token)
         if self.serving is not None:
             self._entrance.missed(self.serving, (pending,))
         if pending.promised <= pending.deadline:
@@ -346,7 +386,7 @@ class ModelService:
     def _abandoned(self, pending: Pending) -> bool:
         if not pending.abandoned:
             return False
-        self._breaker.release(pending.token)
+        self._guard.breaker.release(pending.token)
         pending.reject(RequestError(499, "the client went away", outcome="cancelled"))
         return True
 
@@ -354,7 +394,7 @@ class ModelService:
         error = pending.still_there() if pending.lent else None
         if error is None:
             return False
-        self._breaker.release(pending.token)
+        self._guard.breaker.release(pending.token)
         pending.reject(error)
         return True
 
@@ -367,46 +407,29 @@ class ModelService:
 
     def _apply(self, word: ControlWord) -> None:
         self._word = word
-        self.switch.faults = word.faults if self.fault_injection else Fault.NONE
+        for index, variant in enumerate(self.variants):
+            faulty = self.fault_injection and word.faulty >> index & 1
+            variant.switch.faults = word.faults if faulty else Fault.NONE
+        self._rotation.follow(word.variant, word.stand_ins)
         self._entrance.bound = word.limit
         self._entrance.gate.set_shares(word.admit)
         if word.breaker_sequence != self._sequence:
             self._sequence = word.breaker_sequence
-            self._breaker.command(Command[word.breaker.name], self._clock())
-        self._choose()
+            self._guard.command(Command[word.breaker.name], self._clock())
+        self._rotation.choose()
 
-    def _choose(self) -> None:
-        """Follows the control word to a variant that is up; where it is not, and none serves, another stands in."""
-        wanted = self._word.variant
-        if not 0 <= wanted < len(self.variants):
-            return
-        variant = self.variants[wanted]
-        if not variant.up:
-            if not self._opened or (self.serving is not None and self.serving.up):
-                return
-            variant = self._stand_in(wanted) or variant
-        if variant is not self.serving and variant.up:
-            self._serve(variant)
-
-    def _stand_in(self, wanted: int) -> Variant | None:
-        """The nearest variant that is up and may stand in, the less accurate ones first."""
-        order = (*range(wanted + 1, len(self.variants)), *reversed(range(wanted)))
-        allowed = [self.variants[index] for index in order if self._word.stand_ins >> index & 1]
-        return next((variant for variant in allowed if variant.up), None)
-
-    def _serve(self, variant: Variant) -> None:
-        if self.serving is not None:
+    def _switched(self, before: Variant | None, serving: Variant) -> None:
+        if before is not None:
             self.cells.variant_switches.inc()
-        self.serving = variant
         for other in self.variants:
-            other.cells.serving.set(1.0 if other is variant else 0.0)
+            other.cells.serving.set(1.0 if other is serving else 0.0)
             for tier in self.cells.tiers:
-                tier[other.name].set(1.0 if other is variant else 0.0)
+                tier[other.name].set(1.0 if other is serving else 0.0)
 
     def open(self) -> None:
         """All variants have been tried, or one has joined: serves the wanted one, or else one that may stand in."""
-        self._opened = True
-        self._choose()
+        self._rotation.complete = True
+        self._rotation.choose()
         up = [variant for variant in self.variants if variant.up]
         if up:
             # An engine may take less than configured, as a model with a fixed batch does.
@@ -422,7 +445,8 @@ class ModelService:
     @property
     def specs(self) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
         """Inputs and outputs as the serving variant has them."""
-        return (self.serving.inputs, self.serving.outputs) if self.serving else ((), ())
+        serving = self.serving
+        return (serving.inputs, serving.outputs) if serving else ((), ())
 
     @property
     def platform(self) -> str:
@@ -452,20 +476,27 @@ class ModelService:
         word = self._control.read()
         if word is not self._word:
             self._apply(word)
-        self._choose()
+        self._rotation.choose()
         self._lane.watch()
         for variant in self.variants:
             variant.cost.rest()
         for pending in self._batcher.expire(now + (self.serving.cost.one if self.serving is not None else 0.0)):
             self._expire(pending)
-        self._breaker.tick(now)
+        self._guard.tick(now)
         self.cells.queue_length.set(self._batcher.length)
         self.cells.inflight.set(self.inflight)
+
+    def probed(self, variant: Variant, *, passed: bool, within: float) -> None:
+        """A health probe of a variant came back; its breaker wants to know if no request came `within` seconds."""
+        variant.answers = passed
+        now = self._clock()
+        if now - self.last_request > within:
+            self._guard.probed(variant, passed, now)
 
     def close(self) -> None:
         """Gives every waiting request up and lets idle engines go."""
         for pending in self._batcher.clear():
-            self._breaker.release(pending.token)
+            self._guard.breaker.release(pending.token)
             pending.reject(draining("the server stopped before the request ran"))
         for variant in self.variants:
             variant.thread.stop()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sloctl.serving.tracing import Trace
     from sloctl.serving.variant import Variant
 
+NO_TOKEN = -1  # of the breaker of a variant: what becomes of the request does not count for it
 Answer = tuple["Variant", dict[str, Tensor]]
 
 
@@ -30,7 +31,7 @@ class Pending:
 
     It is not worth running after `deadline`; `promised` is the client's own. The answer was `expected` when it came.
     `lent` are the regions of inputs that lie in memory which the client owns: it must not be kept once the request has
-    been answered, and may be gone before.
+    been answered, and may be gone before. `token` is of the model's breaker, `variant_token` of the variant's that runs it.
     """
 
     __slots__ = (
@@ -48,6 +49,7 @@ class Pending:
         "tenant",
         "token",
         "trace",
+        "variant_token",
     )
 
     def __init__(
@@ -78,6 +80,7 @@ class Pending:
         self.lent = lent
         self.tenant = tenant
         self.trace: Trace | None = None
+        self.variant_token = NO_TOKEN
 
     @property
     def abandoned(self) -> bool:
@@ -92,6 +95,11 @@ class Pending:
         except RequestError as error:
             return error
         return None
+
+    def resolve(self, answer: Answer) -> None:
+        """Ends it with a result."""
+        if not self.future.done():
+            self.future.set_result(answer)
 
     def reject(self, error: RequestError) -> None:
         """Ends it without a result."""

@@ -154,7 +154,7 @@ class Prober:
         if loaded is None:
             return
         probe.started, probe.late = now, False
-        switch = probe.model.switch
+        switch = probe.variant.switch
         call = partial(attempt, self._checks, probe.folder, loaded.probe, lambda: switch.faults)
         probe.thread.submit(call, partial(self._back, probe))
 
@@ -183,6 +183,7 @@ class Prober:
         if found.free is not None:
             model = probe.model
             model.cells.headroom.set(headroom(found.free, model.memory_taken, model.config.memory_budget))
+        probe.model.probed(probe.variant, passed=not found.failed, within=self._config.interval)
         self._conclude(probe, found)
         self._pace(probe, started)
 

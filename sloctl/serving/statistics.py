@@ -5,7 +5,7 @@ from typing import Any
 
 from sloctl.board import Board, Counter, ModelTopology, Snapshot
 from sloctl.telemetry import catalogue as c
-from sloctl.telemetry.catalogue import BREAKER_STATES, OUTCOMES
+from sloctl.telemetry.catalogue import OUTCOMES
 
 
 class VariantCells:
@@ -70,9 +70,6 @@ class ModelCells:
     """
 
     __slots__ = (
-        "_state",
-        "_states",
-        "_transitions",
         "batched",
         "context_switches",
         "executed",
@@ -107,19 +104,6 @@ class ModelCells:
         self.headroom = board.gauge(c.MEMORY_HEADROOM, model)
         self.headroom.set(nan)  # until something was loaded
         self.probe_seconds = board.counter(c.PROBE_SECONDS, model)
-        self._states = {state: board.gauge(c.BREAKER_STATE, model, state) for state in BREAKER_STATES}
-        self._transitions = {state: board.counter(c.BREAKER_TRANSITIONS, model, state) for state in BREAKER_STATES}
-        self._state = ""
-
-    def breaker(self, state: str) -> None:
-        """Shows the breaker's state; an entry into another one is counted, the first after a start is not."""
-        if state == self._state:
-            return
-        for name, gauge in self._states.items():
-            gauge.set(1.0 if name == state else 0.0)
-        if self._state:
-            self._transitions[state].inc()
-        self._state = state
 
 
 def _duration(count: int, seconds: float) -> dict[str, int]:

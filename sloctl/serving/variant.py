@@ -5,14 +5,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sloctl.admission.breaker import Breaker
 from sloctl.board import Board, LayerSample
+from sloctl.config.daemon import BreakerConfig
 from sloctl.engines.base import Engine, Inputs, TensorSpec
+from sloctl.serving.breaker_cells import BreakerCells
 from sloctl.serving.cost import Cost
 from sloctl.serving.encode import Encoder
+from sloctl.serving.faults import FaultSwitch
 from sloctl.serving.health import VariantHealth
 from sloctl.serving.sizes import Sizes
 from sloctl.serving.statistics import VariantCells
 from sloctl.serving.worker import EngineThread
+from sloctl.telemetry.catalogue import VARIANT_BREAKER
 
 _BETWEEN_COPIES = 1.0  # seconds
 VERSION = "1"  # a model's variants are one version to clients; which one served is a response parameter
@@ -38,6 +43,9 @@ class Variant:
 
     __slots__ = (
         "_copied",
+        "answers",
+        "breaker",
+        "breaker_cells",
         "cells",
         "concurrency",
         "cost",
@@ -54,15 +62,21 @@ class Variant:
         "name",
         "profile",
         "sizes",
+        "switch",
         "thread",
     )
 
-    def __init__(self, board: Board, model: str, name: str, thread: EngineThread) -> None:
+    def __init__(self, board: Board, model: str, name: str, thread: EngineThread, breaker: BreakerConfig) -> None:
         self.model = model
         self.name = name
         self.thread = thread
         self.cells = VariantCells(board, model, name)
         self.health = VariantHealth(board, model, name)
+        self.switch = FaultSwitch()
+        self.breaker_cells = BreakerCells(board, VARIANT_BREAKER, model, name)
+        self.breaker = Breaker(breaker, self.breaker_cells.enter)
+        self.breaker_cells.enter(self.breaker.state)
+        self.answers = True  # whether its last health probe passed
         self.loaded: Loaded | None = None
         self.concurrency = 1
         self.cost = Cost({1: 0.0})
@@ -113,6 +127,11 @@ class Variant:
     def up(self) -> bool:
         """Whether batches can be given to it: its context stands and no run is stuck in it."""
         return self.loaded is not None and self.hung_since is None
+
+    @property
+    def steady(self) -> bool:
+        """Whether it is up and its breaker lets all calls pass."""
+        return self.loaded is not None and self.hung_since is None and self.breaker.steady
 
     @property
     def ready(self) -> bool:

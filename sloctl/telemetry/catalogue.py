@@ -6,7 +6,7 @@ units (seconds, bytes, ratio) and `_total` on counters.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 
 
@@ -73,6 +73,12 @@ RESTART_REASONS = (
     "device_lost",  # a sticky CUDA error, after which only a new process can use the device
     "engine_hangs",  # every variant of a model hung for longer than health.hangLimit
 )
+BREAKER_KINDS = (
+    "successful",
+    "failed",
+    "ignored",  # told nothing about the engine: neutral
+    "not_permitted",  # kept out by the breaker
+)
 BREAKER_STATES = ("closed", "open", "half_open", "forced_open", "metrics_only", "disabled")
 # What may hold a GPU's clocks below their highest, in the order of nvml.h's bits.
 CLOCKS_EVENT_REASONS = (
@@ -104,6 +110,60 @@ def _m(
     merge: Merge = Merge.SUM,
 ) -> Metric:
     return Metric(name, kind, unit, labels, text, plane, merge)
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerMetrics:
+    """What is told of a breaker: of a model's, or of a variant's."""
+
+    state: Metric
+    transitions: Metric
+    calls: Metric
+    slow_calls: Metric
+    buffered: Metric
+    failure_ratio: Metric
+    slow_call_ratio: Metric
+
+
+def _breaker(prefix: str, labels: tuple[str, ...], whose: str) -> BreakerMetrics:
+    counter, gauge = Kind.COUNTER, Kind.GAUGE
+    early = "NaN until there are enough calls"
+    return BreakerMetrics(
+        _m(
+            f"{prefix}_state",
+            gauge,
+            "1",
+            (*labels, "state"),
+            f"1 for the state that the breaker of {whose} is in.",
+            merge=Merge.WORST,
+        ),
+        _m(
+            f"{prefix}_transitions_total",
+            counter,
+            "1",
+            (*labels, "state"),
+            f"Entries of the breaker of {whose} into a state.",
+        ),
+        _m(f"{prefix}_calls_total", counter, "1", (*labels, "kind"), f"Calls past the breaker of {whose}, by kind."),
+        _m(f"{prefix}_slow_calls_total", counter, "1", labels, f"Slow ones among the calls of {whose}."),
+        _m(f"{prefix}_buffered_calls", gauge, "1", labels, f"Calls in the window of the breaker of {whose}."),
+        _m(
+            f"{prefix}_failure_ratio",
+            gauge,
+            "ratio",
+            labels,
+            f"Failed calls in the window of the breaker of {whose} ({early}).",
+            merge=Merge.MAX,
+        ),
+        _m(
+            f"{prefix}_slow_call_ratio",
+            gauge,
+            "ratio",
+            labels,
+            f"Slow calls in the window of the breaker of {whose} ({early}).",
+            merge=Merge.MAX,
+        ),
+    )
 
 
 REQUESTS = _m(
@@ -254,21 +314,9 @@ MEMORY_HEADROOM = _m(
     "Memory that another load of the model could take: free on its device or left of its budget, less a margin.",
     merge=Merge.MIN,
 )
-BREAKER_STATE = _m(
-    "sloctl_breaker_state",
-    Kind.GAUGE,
-    "1",
-    ("model", "state"),
-    "1 for the state that the breaker is in.",
-    merge=Merge.WORST,
-)
-BREAKER_TRANSITIONS = _m(
-    "sloctl_breaker_transitions_total",
-    Kind.COUNTER,
-    "1",
-    ("model", "state"),
-    "Entries of the breaker into a state.",
-)
+MODEL_BREAKER = _breaker("sloctl_breaker", _MODEL, "a model")
+VARIANT_BREAKER = _breaker("sloctl_variant_breaker", _VARIANT, "a variant")
+BREAKER_STATE, BREAKER_TRANSITIONS = MODEL_BREAKER.state, MODEL_BREAKER.transitions
 HEALTH_LEVEL = _m(
     "sloctl_health_level",
     Kind.GAUGE,
@@ -328,8 +376,7 @@ DATA_METRICS: tuple[Metric, ...] = (
     VARIANT_ACCURACY,
     VARIANT_MEMORY,
     MEMORY_HEADROOM,
-    BREAKER_STATE,
-    BREAKER_TRANSITIONS,
+    *(getattr(metrics, field.name) for metrics in (MODEL_BREAKER, VARIANT_BREAKER) for field in fields(metrics)),
     HEALTH_LEVEL,
     PROBE_SECONDS,
     LAYER_DURATION,

@@ -60,6 +60,7 @@ class LivingBoard:
         board.histogram(c.TENANT_DURATION, MODEL, "acme").observe(0.03)
         for metric in (c.BATCHED_REQUESTS, c.EXECUTED_REQUESTS, c.CONTEXT_SWITCHES, c.VARIANT_SWITCHES):
             board.counter(metric, MODEL).inc(4)
+        self._breaker(c.MODEL_BREAKER, MODEL)
         board.histogram(c.QUEUE_DURATION, MODEL).observe(0.002)
         board.counter(c.PROBE_SECONDS, MODEL).inc(0.001)
         for number, variant in enumerate(VARIANTS):
@@ -81,12 +82,19 @@ class LivingBoard:
         board.gauge(c.VARIANT_CAPACITY, MODEL, variant).set(500.0 * (number + 1))
         # Nobody measured the second one: NaN, which must not hide the first.
         board.gauge(c.VARIANT_ACCURACY, MODEL, variant).set(float("nan") if number else 0.996)
-        board.gauge(c.BREAKER_STATE, MODEL, "closed").set(1)
+        self._breaker(c.VARIANT_BREAKER, MODEL, variant)
         board.layers(MODEL, variant).record([LayerSample(name, seconds) for name, seconds in _LAYERS])
         board.counter(c.PROFILES, MODEL, variant).inc()
         for level in c.HEALTH_LEVELS:
             cell: HealthCell = board.health(MODEL, variant, level)
             cell.write(LevelState.PASSING, "", float(self.rounds))
+
+    def _breaker(self, metrics: c.BreakerMetrics, *labels: str) -> None:
+        board = self.board
+        board.gauge(metrics.state, *labels, "closed").set(1)
+        board.counter(metrics.calls, *labels, "successful").inc(9)
+        board.gauge(metrics.buffered, *labels).set(min(10 * self.rounds, 100))
+        board.gauge(metrics.failure_ratio, *labels).set(0.0)
 
     def families(self) -> list[Family]:
         """The board's, every control-plane metric, the GPU's."""

@@ -234,8 +234,9 @@ async def test_the_breaker_opens_after_failures_and_closes_after_good_probes(mak
         "waitDurationInOpenState": "20ms",
         "permittedNumberOfCallsInHalfOpenState": 2,
         "automaticTransitionFromOpenToHalfOpenEnabled": True,
+        "recloseRamp": "0s",
     }
-    bench = make(breaker=breaker)
+    bench = make(breaker=breaker, variants=["fp32"])
     await bench.load()
     bench.engines["fp32"].fail = "broken"
     statuses = [(await bench.infer(1)).status for _ in range(5)]

@@ -169,10 +169,12 @@ async def test_lost_monitoring_is_told_and_does_not_end_readiness(bench, probing
     assert "driver not loaded" in bench.board.health("m", "fp32", "device").read().message
     assert (await bench.call("GET", "/v2/health/ready")).status == 200
     bench.hosting.broken.clear()
-    bench.model.switch.faults = Fault.NVML
+    for variant in bench.model.variants:
+        variant.switch.faults = Fault.NVML
     probing.step(INTERVAL)
     assert probing.state(level="device") is DEGRADED
-    bench.model.switch.faults = Fault.NONE
+    for variant in bench.model.variants:
+        variant.switch.faults = Fault.NONE
     probing.step(INTERVAL)
     assert probing.state(level="device") is PASSING
 

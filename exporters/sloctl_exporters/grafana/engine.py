@@ -2,6 +2,7 @@
 
 from sloctl.telemetry import catalogue as c
 from sloctl_exporters.grafana import marks, variables
+from sloctl_exporters.grafana.breakers import breakers_row
 from sloctl_exporters.grafana.daemon import alerts_row, daemon_row, health_row, processes_row, sources_row
 from sloctl_exporters.grafana.model import GREEN, GREY, YELLOW, Dashboard, Panel, Row, Target
 from sloctl_exporters.grafana.panels import bars, heatmap, lines, stat, timeline
@@ -21,13 +22,14 @@ def engine() -> Dashboard:
     return Dashboard(
         "sloctl-engine",
         "sloctl: engine and precision",
-        "Traffic, the variant that serves and why, latency, batches, admission and breaker, health, and the daemon.",
+        "Traffic, the variant that serves and why, latency, batches, admission, breakers, health, and the daemon.",
         [*variables.standard(), variables.model()],
         [
             Row("Precision", _precision()),
             Row("Traffic and latency", _traffic()),
             Row("Queue and batches", _batches()),
-            Row("Admission, breaker and decisions", _control()),
+            Row("Admission and decisions", _control()),
+            breakers_row(_q),
             Row("Tenants", _tenants()),
             health_row(_q),
             alerts_row(_q),
@@ -257,18 +259,6 @@ def _control() -> list[Panel]:
             Target(share(_q.rate(c.REQUESTS, by, extra='outcome="ok"'), _q.rate(c.REQUESTS, by)), classes),
             high=1,
             empty=_NO_REQUESTS,
-        ),
-        timeline(
-            "Breaker",
-            "The state that each model's breaker is in.",
-            Target(f"{_q.gauge(c.BREAKER_STATE, 'model, state', 'max')} == 1", "{{model}} {{state}}"),
-            [(1, "in this state", YELLOW)],
-        ),
-        lines(
-            "Breaker transitions",
-            "Entries of the breaker into each state.",
-            "cps",
-            Target(_q.rate(c.BREAKER_TRANSITIONS, "model, state"), "{{model}} {{state}}"),
         ),
         timeline(
             "Rules",
