@@ -31,7 +31,8 @@ class Pending:
 
     It is not worth running after `deadline`; `promised` is the client's own. The answer was `expected` when it came.
     `lent` are the regions of inputs that lie in memory which the client owns: it must not be kept once the request has
-    been answered, and may be gone before. `token` is of the model's breaker, `variant_token` of the variant's that runs it.
+    been answered, and may be gone before. `token` is of the model's breaker, `variant_token` of the breaker of the
+    variant that runs it.
     """
 
     __slots__ = (
