@@ -48,11 +48,8 @@ def _service(folder: Path, loop: asyncio.AbstractEventLoop) -> Iterator[ModelSer
     runtime = Runtime.resolve(DaemonConfig.model_validate(raw), folder / "sloctl.yaml", (), {"tiny": 0.25})
     service = ModelService(runtime.daemon.models[0], Board.create(runtime.topology), loop, hang_after=2.0)
     variant = service.variants[0]
-    variant.take(
-        bring_up(
-            EngineHosting("cpu", "never", folder), folder / "repository/tiny/fp32", service.config, service, _nobody
-        )
-    )
+    folder = folder / "repository/tiny/fp32"
+    variant.take(bring_up(EngineHosting("cpu", "never", folder), folder, service, variant, _nobody))
     service.open()
     yield service
     service.close()
