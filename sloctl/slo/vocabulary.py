@@ -33,6 +33,8 @@ class Counted:
     total_values: tuple[str, ...] = ()
 
 
+# What a client may expect an answer to: not what it did wrong, sent too much of, or did not wait for.
+_OWED = tuple(outcome for outcome in c.OUTCOMES if outcome not in ("invalid", "rate_limited", "cancelled"))
 NAMES: Mapping[str, Compared | Counted] = {
     "request_time": Compared(c.REQUEST_DURATION),
     "queue_time": Compared(c.QUEUE_DURATION),
@@ -46,8 +48,12 @@ NAMES: Mapping[str, Compared | Counted] = {
     "health": Compared(c.HEALTH_LEVEL),
     "ready": Compared(c.READY),
     "success": Counted(c.REQUESTS, c.REQUESTS, "outcome", ("ok",), ("ok", "error")),
+<<<<<<< HEAD
     "tenant_time": Compared(c.TENANT_DURATION),
     "tenant_success": Counted(c.TENANT_REQUESTS, c.TENANT_REQUESTS, "outcome", ("ok",), ("ok", "error")),
+=======
+    "served": Counted(c.REQUESTS, c.REQUESTS, "outcome", ("ok",), _OWED),
+>>>>>>> d4c82a9 (served: an indicator that counts refusals, which a latency SLO does not see)
     "batched": Counted(c.EXECUTED_REQUESTS, c.BATCHED_REQUESTS),
 }
 

@@ -15,6 +15,7 @@ from sloctl.config.project import examine
 from sloctl.slo.alarms import alarms_of
 from sloctl.slo.evaluate import Evaluator
 from sloctl.slo.objective import Objective, Ratio, Selector, Threshold
+from sloctl.slo.vocabulary import indicator
 from sloctl.slo.windows import AlertWindow
 
 ROOT = Path(__file__).parents[2]
@@ -264,3 +265,11 @@ def test_names_are_held_against_the_daemon(
     load(tmp_path, document)
     found = {(p.code, p.field) for p in examine(tmp_path / "d.yaml")[2]}
     assert (code, field) in found
+
+
+def test_served_counts_the_refused_and_not_what_clients_did_wrong() -> None:
+    found = indicator("served", {"model": ("digits",)})
+    assert isinstance(found, Ratio)
+    assert found.good == Selector("sloctl_requests_total", {"model": ("digits",), "outcome": ("ok",)})
+    owed = found.total.labels["outcome"]
+    assert {"ok", "error", "shed", "overloaded", "deadline", "breaker_open", "unavailable", "draining"} == set(owed)
