@@ -116,10 +116,18 @@ class AdmissionConfig(Model):
     `target`: what would be answered later is refused at once, and what waits is dropped before the device once it is;
     `objective` is the threshold of the model's SLO over request times (the one that most requests have to keep).
     `limit`: of requests in flight, one a variant, in a form that finds itself, or a fixed number.
+    `reserved`: shares of the batches that a priority class is sure of while higher ones wait.
     """
 
     target: Literal["objective", "off"] | Annotated[Duration, Field(gt=0)] = "objective"
     limit: Literal["gradient", "aimd", "off"] | Annotated[int, Field(gt=0)] = "gradient"
+    reserved: dict[Name, Annotated[float, Field(ge=0, lt=1)]] = {}  # noqa: RUF012  # pydantic copies defaults
+
+    @model_validator(mode="after")
+    def _something_left(self) -> "AdmissionConfig":
+        if sum(self.reserved.values()) >= 1:
+            raise ValueError("reserved shares add up to all there is; expected a sum of less than 1")
+        return self
 
     @property
     def seconds(self) -> float:
@@ -328,6 +336,12 @@ class DaemonConfig(Model):
             raise ValueError("a model is named twice")
         if self.default_priority not in self.priorities:
             raise ValueError(f"defaultPriority {self.default_priority!r} is not among priorities")
+        for model in self.models:
+            unknown = [name for name in model.admission.reserved if name not in self.priorities]
+            if unknown:
+                raise ValueError(
+                    f"model {model.name!r} reserves a share for {unknown[0]!r}, which is not among priorities"
+                )
         headers = [self.serving.priority_header, self.serving.timeout_header, self.tenants and self.tenants.header]
         given = [header for header in headers if header]
         if len(set(given)) != len(given):

@@ -4,10 +4,12 @@ One queue a priority class, in which the tenants take turns where they are told 
 in `formation`.
 """
 
+from collections.abc import Iterable, Sequence
 from math import inf
 from typing import Generic, TypeVar
 
 from sloctl.admission.fair_queue import FairQueue, Fifo, Sharer
+from sloctl.admission.reserve import Reserve
 from sloctl.serving.cost import Cost
 from sloctl.serving.formation import Formation, Queued
 from sloctl.serving.sizes import Sizes
@@ -20,13 +22,14 @@ _T = TypeVar("_T", bound=Queued)
 class Batcher(Generic[_T]):
     """The queues of one model. Adding costs O(1), a batch O(requests that it looks at)."""
 
-    __slots__ = ("_queues", "_rows", "length", "max_rows", "rows")
+    __slots__ = ("_queues", "_reserve", "_rows", "length", "max_rows", "rows")
 
-    def __init__(self, classes: int, max_rows: int, *, fair: bool = False) -> None:
-        """With `fair` the tenants of a class take turns."""
+    def __init__(self, classes: int, max_rows: int, *, fair: bool = False, reserved: Sequence[float] = ()) -> None:
+        """With `fair` the tenants of a class take turns; `reserved` are shares of the rows by class."""
         self._queues: tuple[FairQueue[_T] | Fifo[_T], ...] = tuple(
             FairQueue() if fair else Fifo() for _ in range(classes)
         )
+        self._reserve = Reserve(reserved) if any(reserved) else None
         self.max_rows = max_rows
         self._rows = [0] * classes
         self.length = 0  # requests that wait
@@ -40,7 +43,10 @@ class Batcher(Generic[_T]):
         rows: float = self._rows[priority]
         if tenant is not None and isinstance(queue, FairQueue):
             rows = min(rows, queue.ahead(tenant))
-        return sum(map(len, self._queues[: priority + 1])), sum(self._rows[:priority]) + rows
+        before: float = sum(self._rows[:priority])
+        if self._reserve is not None:
+            before = min(before, self._reserve.rows_before(priority, rows + 1))
+        return sum(map(len, self._queues[: priority + 1])), before + rows
 
     def add(self, request: _T) -> None:
         """Puts a request at the end of its class."""
@@ -50,22 +56,35 @@ class Batcher(Generic[_T]):
         self._rows[request.priority] += request.rows
 
     def yields(self, priority: int, tenant: Sharer) -> bool:
-        """Whether a place is there to take for a new request: in a lower class, or of a tenant with more waiting."""
-        return any(self._queues[priority + 1 :]) or self._queues[priority].yields(tenant)
+        """Whether a place is there to take for a new request: of another class, or of a tenant with more waiting."""
+        return self._gives_way(priority) >= 0 or self._queues[priority].yields(tenant)
 
     def evict(self, priority: int) -> _T | None:
-        """Takes out the newest request of the lowest class down to this one, None where only higher ones wait.
+        """Takes out the newest request of the class that gives way to this one, else of this; None without any.
 
         In a class it is that of the tenant with most waiting.
         """
-        for index in range(len(self._queues) - 1, priority - 1, -1):
-            if self._queues[index]:
-                request = self._queues[index].evict()
-                self.length -= 1
-                self.rows -= request.rows
-                self._rows[index] -= request.rows
-                return request
-        return None
+        other = self._gives_way(priority)
+        index = other if other >= 0 else priority
+        if not self._queues[index]:
+            return None
+        request = self._queues[index].evict()
+        self.length -= 1
+        self.rows -= request.rows
+        self._rows[index] -= request.rows
+        return request
+
+    def _gives_way(self, priority: int) -> int:
+        """The lowest class with more of the queue than its reserved share that is below this one, -1 without any.
+
+        To a class with less than its own share the higher ones give way, too.
+        """
+        shares = self._reserve.shares if self._reserve is not None else (0.0,) * len(self._queues)
+        end = -1 if len(self._queues[priority]) < shares[priority] * self.length else priority
+        for index in range(len(self._queues) - 1, end, -1):
+            if index != priority and len(self._queues[index]) > shares[index] * self.length:
+                return index
+        return -1
 
     def take(self, now: float, busy: float = 0.0, sizes: Sizes = _FREE) -> tuple[list[_T], list[_T]]:
         """The next batch (empty if nothing waits), and the requests that could not be in time even alone.
@@ -73,15 +92,28 @@ class Batcher(Generic[_T]):
         The batch would start in `busy` seconds and take as long as `sizes` says.
         """
         forming: Formation[_T] = Formation(now + busy, sizes, self.max_rows)
-        for queue in self._queues:
+        waited = tuple(map(len, self._queues))
+        for queue in self._order(waited):
             if queue and not forming.closed:
                 forming.add(queue)
         batch, dropped = forming.batch, forming.dropped
         for request in (*batch, *dropped):
             self.rows -= request.rows
             self._rows[request.priority] -= request.rows
+        if self._reserve is not None:
+            ran = [0] * len(waited)
+            for request in batch:
+                ran[request.priority] += request.rows
+            self._reserve.ran(waited, ran, self.max_rows)
         self.length -= len(batch) + len(dropped)
         return batch, dropped
+
+    def _order(self, waiting: Sequence[int]) -> "Iterable[FairQueue[_T] | Fifo[_T]]":
+        """The queues as a batch is filled from them: the highest first, but for a class with a credit."""
+        lead = 0 if self._reserve is None else self._reserve.leads(waiting)
+        if lead <= 0:
+            return self._queues
+        return (self._queues[lead], *self._queues[:lead], *self._queues[lead + 1 :])
 
     def expire(self, now: float) -> list[_T]:
         """Takes out what has expired, for moments when no batch is taken."""

@@ -86,7 +86,10 @@ class ModelService:
         self._hang_after = hang_after
         self._control = board.control(config.name)
         self._word = ControlWord()
-        self._batcher: Batcher[Pending] = Batcher(classes, config.max_batch, fair=bool(board.topology.tenants))
+        reserved = [config.admission.reserved.get(name, 0.0) for name in board.topology.priorities]
+        self._batcher: Batcher[Pending] = Batcher(
+            classes, config.max_batch, fair=bool(board.topology.tenants), reserved=reserved
+        )
         self._lane = Lane(self._freed, clock)
         self._handle: asyncio.Handle | None = None
         self._later = False  # whether it waits for a time

@@ -48,12 +48,9 @@ NAMES: Mapping[str, Compared | Counted] = {
     "health": Compared(c.HEALTH_LEVEL),
     "ready": Compared(c.READY),
     "success": Counted(c.REQUESTS, c.REQUESTS, "outcome", ("ok",), ("ok", "error")),
-<<<<<<< HEAD
     "tenant_time": Compared(c.TENANT_DURATION),
     "tenant_success": Counted(c.TENANT_REQUESTS, c.TENANT_REQUESTS, "outcome", ("ok",), ("ok", "error")),
-=======
     "served": Counted(c.REQUESTS, c.REQUESTS, "outcome", ("ok",), _OWED),
->>>>>>> d4c82a9 (served: an indicator that counts refusals, which a latency SLO does not see)
     "batched": Counted(c.EXECUTED_REQUESTS, c.BATCHED_REQUESTS),
 }
 

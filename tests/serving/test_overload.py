@@ -140,3 +140,19 @@ def test_goodput_is_back_when_the_load_is(case):
     storm.last(11.0)
     assert good(storm.ended, 6.1, 10.0) == pytest.approx(0.7 * CAPACITY, rel=0.1)
     assert not [each for each in storm.ended if each.came > 6.1 and each.outcome != "ok"]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_reserved_share_is_served_while_a_higher_class_wants_all(case, seed):
+    flooded = {
+        share: case(model={"admission": {"limit": limit, "reserved": {"low": share}}})
+        for share, limit in ((0.0, "gradient"), (0.2, "gradient"))
+    }
+    for each in flooded.values():
+        arrive(each, 3 * CAPACITY, 0.0, 6.0, seed, HIGH)
+        arrive(each, CAPACITY, 0.0, 6.0, seed, LOW)
+        each.last(7.0)
+    assert good(flooded[0.0].ended, 1.0, 6.0, LOW) <= 0.03 * CAPACITY, "without one it starves"
+    assert good(flooded[0.2].ended, 1.0, 6.0, LOW) >= 0.9 * 0.2 * CAPACITY
+    assert good(flooded[0.2].ended, 1.0, 6.0, HIGH) >= 0.9 * 0.8 * CAPACITY
+    assert good(flooded[0.2].ended, 1.0, 6.0) >= 0.95 * CAPACITY
