@@ -74,7 +74,7 @@ class Caller:
                 if pause is None:
                     raise
                 self._sleep(pause)
-                if self._left(call) == 0:  # it slept for longer than it was told
+                if not self._again(call):
                     raise
             else:
                 self._answered()
@@ -95,7 +95,7 @@ class Caller:
                 if pause is None:
                     raise
                 await asyncio.sleep(pause)
-                if self._left(call) == 0:
+                if not self._again(call):
                     raise
             else:
                 self._answered()
@@ -122,11 +122,21 @@ class Caller:
     def _failed(self, call: _Call, failure: Failure) -> float | None:
         """Seconds until the next attempt, None where there is none."""
         with self._lock:
-            (self._throttle.accepted if failure.accepted else self._throttle.refused)()
+            if failure.accepted:
+                self._throttle.accepted()
+            else:
+                self._throttle.refused()
             pause = self._retry.wait(call.attempt, failure, call.deadline - self._clock(), self._chance())
             # A retry is a request to the throttle, too; the budget is asked last, since it is then paid.
             if pause is None or not self._throttle.allows() or not self._budget.take():
                 return None
+        return pause
+
+    def _again(self, call: _Call) -> bool:
+        """Whether the next attempt begins: not if the sleep before it lasted longer than it was told to."""
+        if self._left(call) == 0:
+            return False
+        with self._lock:
             self.counts.retries += 1
         call.attempt += 1
-        return pause
+        return True

@@ -107,6 +107,7 @@ def test_a_sleep_that_ends_after_the_deadline_sends_nothing_more() -> None:
     with pytest.raises(InferenceError):
         caller.call(world.send, timeout=1)
     assert len(world.sent) == 1
+    assert caller.counts.retries == 0
 
 
 def test_without_time_nothing_is_asked() -> None:
