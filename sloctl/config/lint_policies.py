@@ -9,19 +9,14 @@ from sloctl.config.sources import Loc
 from sloctl.policy.document import PolicyDocument
 from sloctl.policy.parser import parse
 from sloctl.policy.syntax import COMPARISONS, Binary, Call, ExpressionError, Literal, Node, children, unparse
+from sloctl.policy.units import SHARES
 from sloctl.slo.alarms import alarms_of, lengths_of
 from sloctl.slo.objective import Objective
 from sloctl.slo.windows import AlertWindow
 
 _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
-_SHARES = (
-    "slo_error_ratio",
-    "budget_remaining",
-    "error_ratio",
-    "device_memory_ratio",
-    "gpu_utilization",
-    "error_budget",
-)
+_TIMES = ("latency", "queue_delay", "batch_time")
+_LONG = 10.0  # seconds that a request hardly takes
 _WINDOWED = ("burn_rate", "slo_error_ratio", "events", "time_to_exhaustion")
 
 Finding = tuple[Node, Code, str, str]
@@ -39,7 +34,7 @@ def lint_policy(
         except ExpressionError:
             continue  # a problem of its own
         for node in _nodes(tree):
-            for at, code, message, expected in (*_constant(node, known), *_not_kept(node, kept)):
+            for at, code, message, expected in (*_constant(node, known), *_not_kept(node, kept), *_no_unit(node)):
                 yield policy.document.problem(loc, code, message, expected, column=at.column)
 
 
@@ -79,10 +74,23 @@ def _constant(node: Node, known: Mapping[str, Objective]) -> Iterator[Finding]:
         yield number, Code.CONSTANT_COMPARISON, message, f"a number below {limit:.6g}"
 
 
+def _no_unit(node: Node) -> Iterator[Finding]:
+    """A plain number of many seconds against the time of a request: milliseconds were meant."""
+    if not isinstance(node, Binary) or node.operator not in COMPARISONS:
+        return
+    for fact, number in ((node.left, node.right), (node.right, node.left)):
+        if not (isinstance(fact, Call) and fact.name in _TIMES and isinstance(number, Literal)):
+            continue
+        if isinstance(number.value, float) and number.value >= _LONG and not number.unit:
+            text = unparse(number)
+            message = f"{unparse(fact)} is in seconds, and {text} of them is long for a request"
+            yield number, Code.NO_UNIT, message, f"{text}ms or {text}s"
+
+
 def _most(fact: Node, known: Mapping[str, Objective]) -> tuple[float, str] | None:
     if not isinstance(fact, Call):
         return None
-    if fact.name in _SHARES:
+    if fact.name in SHARES:
         return 1.0, ""
     slo = fact.args[0].value if fact.args and isinstance(fact.args[0], Literal) else None
     if fact.name == "burn_rate" and isinstance(slo, str) and slo in known:

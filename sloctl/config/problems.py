@@ -71,6 +71,7 @@ class Code(StrEnum):
     FIXED_RANGE = "fixed-range"
     BUCKET_BOUND = "bucket-bound"
     CONSTANT_COMPARISON = "constant-comparison"
+    NO_UNIT = "no-unit"
     WINDOW_NOT_KEPT = "window-not-kept"
     NOT_CARRIED = "not-carried"
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from sloctl.policy.explain import value_of
 from sloctl.policy.facts import BY_NAME, NAN, Value
 from sloctl.policy.parser import parse
+from sloctl.policy.quantity import format_quantity
 from sloctl.policy.syntax import COMPARISONS, Binary, Call, Conditional, Literal, Node, Unary, children, unparse
 
 Known = dict[str, Value]
@@ -25,9 +26,13 @@ class Change:
     comparison: str
     was: float
     becomes: float
+    unit: str = ""
 
     def __str__(self) -> str:
-        return f"{self.becomes:.9g} in place of {self.was:.9g} in `{self.comparison}`"
+        return f"{self._shown(self.becomes)} in place of {self._shown(self.was)} in `{self.comparison}`"
+
+    def _shown(self, value: float) -> str:
+        return format_quantity(value, self.unit) if self.unit else f"{value:.9g}"
 
 
 def preventing(text: str, facts: Known) -> tuple[list[Change], list[Change]]:
@@ -69,7 +74,7 @@ def _turning(comparison: Binary, facts: Known) -> Iterator[Change]:
     for literal in _numbers(comparison):
         becomes = _root(comparison, literal, facts)
         if becomes is not None:
-            yield Change(literal.column, unparse(comparison), float(literal.value), becomes)
+            yield Change(literal.column, unparse(comparison), float(literal.value), becomes, literal.unit)
 
 
 def _root(comparison: Binary, literal: Literal, facts: Known) -> float | None:

@@ -11,6 +11,7 @@ from sloctl.config.base import Duration, Metadata, Model
 from sloctl.policy.check import suggest
 from sloctl.policy.expression import problems
 from sloctl.policy.facts import Domain, Names, Type, Vocabulary
+from sloctl.policy.units import RATE
 
 PLANNER = "planner"
 """The planner's name in decisions, where a rule's would stand."""
@@ -238,9 +239,11 @@ def _shed(shed: Shed, names: Names) -> Iterator[Problem]:
             more = suggest(name, known)
             yield Problem(("action", "shed", "admit", name), f"unknown priority class {name!r}{more}")
     if isinstance(shed.admit_rate, str):
-        yield from _expression(("action", "shed", "admitRate"), shed.admit_rate, names, Type.NUMBER)
+        yield from _expression(("action", "shed", "admitRate"), shed.admit_rate, names, Type.NUMBER, RATE)
 
 
-def _expression(loc: tuple[str, ...], text: str, names: Names, expected: Type) -> Iterator[Problem]:
-    for error in problems(text, names, expected):
+def _expression(
+    loc: tuple[str, ...], text: str, names: Names, expected: Type, unit: str | None = None
+) -> Iterator[Problem]:
+    for error in problems(text, names, expected, unit):
         yield Problem(loc, error.message, error.column)

@@ -26,6 +26,7 @@ from sloctl.policy.syntax import (
     Unary,
     unparse,
 )
+from sloctl.policy.units import unit_mistakes
 
 Trace = dict[str, Value]
 _Get = Callable[[str, Args], Value]
@@ -76,19 +77,21 @@ class Expression:
         return Evaluation(self._run(facts.get, trace), trace)
 
 
-def problems(text: str, names: Names, expected: Type = Type.BOOL) -> list[ExpressionError]:
-    """Every mistake in an expression (a syntax error stands alone)."""
+def problems(text: str, names: Names, expected: Type = Type.BOOL, unit: str | None = None) -> list[ExpressionError]:
+    """Every mistake in an expression (a syntax error stands alone, and units come after types); `unit` is the one that
+    the whole must have, if it has any.
+    """
     try:
-        return _mistakes(parse(text), names, expected)
+        return _mistakes(parse(text), names, expected, unit)
     except ExpressionError as error:
         return [error]
 
 
-def _mistakes(root: Node, names: Names, expected: Type) -> list[ExpressionError]:
+def _mistakes(root: Node, names: Names, expected: Type, unit: str | None = None) -> list[ExpressionError]:
     found, errors = infer(root, names)
     if found not in {None, expected}:
         errors.append(ExpressionError(f"the expression is a {found}; a {expected} is wanted here", 1))
-    return errors
+    return errors or unit_mistakes(root, unit)
 
 
 def closure(node: Node) -> _Run:

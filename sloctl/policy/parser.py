@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import dataclass
 
+from sloctl.policy.quantity import parse_quantity
 from sloctl.policy.syntax import (
     BINDING,
     PREFIX,
@@ -22,12 +23,13 @@ MAX_DEPTH = 50
 
 _TOKEN = re.compile(
     r"""(?P<space>[ \t\r\n]+)
-      | (?P<number>(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)
+      | (?P<number>(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?:%|[A-Za-z][A-Za-z0-9.]*)?)
       | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
       | (?P<string>"(?:[^"\\\n]|\\["'\\])*"|'(?:[^'\\\n]|\\["'\\])*')
       | (?P<symbol>&&|\|\||[=!<>]=|[-+*/!<>?:(),])""",
     re.VERBOSE,
 )
+_PLAIN = re.compile(r"[0-9.]+(?:[eE][+-]?[0-9]+)?")
 _ESCAPE = re.compile(r"\\(.)")
 _HINTS = {
     "=": "equality is written ==",
@@ -69,17 +71,11 @@ def _tokens(text: str) -> list[_Token]:
             hint = _HINTS.get(text[at])
             raise ExpressionError(f"unexpected {text[at]!r}" + (f": {hint}" if hint else ""), at + 1)
         kind = match.lastgroup or ""
-        if kind == "name" and tokens and tokens[-1].kind == "number" and _ends_at(tokens[-1], at):
-            raise ExpressionError(f"a number carries no unit (durations are in seconds): {match[0]!r}", at + 1)
         if kind != "space":
             tokens.append(_Token(kind, match[0], at + 1))
         at = match.end()
     tokens.append(_Token(_END, "", len(text) + 1))
     return tokens
-
-
-def _ends_at(token: _Token, at: int) -> bool:
-    return token.column - 1 + len(token.text) == at
 
 
 def _bound_depth(tree: Node) -> None:
@@ -164,10 +160,13 @@ class _Parser:
 
     @staticmethod
     def _number(token: _Token) -> Node:
-        value = float(token.text)
+        try:
+            value, unit = (float(token.text), "") if _PLAIN.fullmatch(token.text) else parse_quantity(token.text)
+        except ValueError as error:
+            raise ExpressionError(str(error), token.column) from None
         if math.isinf(value):
             raise ExpressionError("the number is too large", token.column)
-        return Literal(value, token.column)
+        return Literal(value, token.column, unit)
 
     def _name(self, token: _Token) -> Node:
         if token.text in {"true", "false"}:

@@ -7,6 +7,8 @@ columns do not count when trees are compared.
 
 from dataclasses import dataclass, field
 
+from sloctl.policy.quantity import format_quantity
+
 
 class ExpressionError(ValueError):
     """An expression that cannot be used: `message` for people, `column` (1-based) where it goes wrong."""
@@ -22,10 +24,11 @@ class ExpressionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A number, a string or a boolean."""
+    """A number, a string or a boolean; `unit` is that of a number that was written with one."""
 
     value: float | str | bool
     column: int = field(compare=False)
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +98,8 @@ def unparse(node: Node, least: int = 0) -> str:
 
 def _text(node: Node) -> tuple[str, int]:
     match node:
-        case Literal(value=value):
-            return _literal(value), PREFIX + 1
+        case Literal(value=value, unit=unit):
+            return _literal(value, unit), PREFIX + 1
         case Call(name=name, args=args):
             inside = ", ".join(unparse(arg) for arg in args)
             return f"{name}({inside})" if args else name, PREFIX + 1
@@ -109,9 +112,9 @@ def _text(node: Node) -> tuple[str, int]:
             return f"{unparse(test, 2)} ? {unparse(then, 2)} : {unparse(otherwise, 1)}", 1
 
 
-def _literal(value: float | str | bool) -> str:
+def _literal(value: float | str | bool, unit: str) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return repr(float(value)).removesuffix(".0")
+    return format_quantity(value, unit)

@@ -322,6 +322,10 @@ LEVEL = SHORT_FORM.format(objective="sli: success, target: 95%, period: 1d")
         ('burn_rate("x-one", "1h") < 20', None),
         ('queue_length > 5 || !(budget_remaining("x-one") > 1)', Code.CONSTANT_COMPARISON),
         ('events("x-one", "1d") > 5', None),
+        ("latency(0.99) > 100", Code.NO_UNIT),
+        ("250 < queue_delay(0.5)", Code.NO_UNIT),
+        ("latency(0.99) > 100s", None),
+        ("latency(0.99) > 1 && time_in_variant > 100", None),
     ],
 )
 def test_comparisons_that_are_decided_from_the_start(tmp_path: Path, when: str, code: Code | None) -> None:

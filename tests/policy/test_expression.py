@@ -144,7 +144,7 @@ def test_truth(text: str, value: bool | None) -> None:
         ("offered_rate = 1", 14, "=="),
         ("true and true", 6, "written &&"),
         ("not true", 1, "written !"),
-        ("latency(0.9) > 5ms", 17, "carries no unit"),
+        ("latency(0.9) > 5us", 16, "no unit that is known"),
         ('breaker == "open', 12, "must end on its line"),
         ("1e999 > 1", 1, "too large"),
         ("min(1,) > 0", 7, "another argument"),
