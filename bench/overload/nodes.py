@@ -65,10 +65,18 @@ class Node:
 
     @property
     def capacity(self) -> float:
-        """Requests a second that the most accurate variant should carry, as it was measured when it was loaded."""
-        status: Any = self.daemon.status()
-        found = {variant["name"]: variant["capacity"] for variant in status["variants"]}
-        return float(found[self.bed.variants[0]]) / self.bed.rows
+        """Requests a second that the most accurate variant should carry, as it was measured when it was loaded.
+
+        Raises TimeoutError where the control plane does not tell it.
+        """
+        end = time.monotonic() + 10.0
+        while time.monotonic() < end:
+            status: Any = self.daemon.status()
+            found = {variant["name"]: variant["capacity"] for variant in status["variants"]}
+            if found[self.bed.variants[0]]:  # none until the first tick after the load
+                return float(found[self.bed.variants[0]]) / self.bed.rows
+            time.sleep(0.05)
+        raise TimeoutError(f"no capacity of {self.bed.variants[0]} is told")
 
     def order(self, variant: str, seconds: int) -> None:
         """Orders a variant by hand for some seconds."""
