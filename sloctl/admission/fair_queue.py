@@ -212,8 +212,8 @@ class FairQueue(Generic[_T]):
 
     def _settle(self) -> None:
         """What was taken and not put back has been served."""
-        self._virtual = max(self._virtual, *(flow.start for flow in self._taken))
         for flow in self._taken:
+            self._virtual = max(self._virtual, flow.start)
             if not flow.items and flow.name in self._flows:
                 self._drop(flow)
         self._taken.clear()

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from math import inf
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from sloctl.config.daemon import DaemonConfig
 from sloctl.config.tenants import TENANT_NAME
 from sloctl.serving.errors import RequestError, invalid
 
+_REMEMBERED = 1024  # combinations of values
 _SHOWN = 40  # characters of a wrong value
 _WHOLE = re.compile(rb"[0-9]{1,9}")
 _TENANT = re.compile(TENANT_NAME.encode())
@@ -35,12 +37,15 @@ class Headers:
         self._tenant = tenants.header.encode() if tenants else b""
         self.names = frozenset({self._priority, self._timeout, self._tenant} - {b""})
         self.nothing = Asked(tenants.default if tenants else "")
+        self._checked = lru_cache(_REMEMBERED)(self._check)  # most requests are like one before
 
     def read(self, found: Mapping[bytes, bytes]) -> Asked:
         """What they ask for. Raises RequestError (400)."""
         if not found:
             return self.nothing
-        tenant, priority, timeout = (found.get(name) for name in (self._tenant, self._priority, self._timeout))
+        return self._checked(found.get(self._tenant), found.get(self._priority), found.get(self._timeout))
+
+    def _check(self, tenant: bytes | None, priority: bytes | None, timeout: bytes | None) -> Asked:
         return Asked(
             self.nothing.tenant if tenant is None else self._whose(tenant),
             None if priority is None else self._class(priority),
