@@ -121,8 +121,9 @@ class LiveFacts:
 
     def queue_delay(self, q: float) -> float:
         """Quantile of the time between admission and batch, in seconds."""
-        counts = self._recent.counts(c.QUEUE_DURATION, self._model)
-        return quantile(self._senses.board.topology.bounds, counts, q)
+        classes = self._senses.board.topology.priorities
+        counts = [self._recent.counts(c.QUEUE_DURATION, self._model, priority) for priority in classes]
+        return quantile(self._senses.board.topology.bounds, np.sum(counts, axis=0), q)
 
     def batch_size(self) -> float:
         """Mean rows of a batch of the serving variant."""

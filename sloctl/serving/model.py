@@ -252,7 +252,7 @@ class ModelService:
     def _start(self, batch: list[Pending], now: float) -> None:
         queue = self.cells.queue
         for pending in batch:
-            queue.observe(now - pending.enqueued)
+            queue[pending.priority].observe(now - pending.enqueued)
         parts = self._rotation.split(batch, now, probing=self._guard.probing)
         if not parts:
             self._fail(batch, None, now, 0.0, "engine_hangs", _HANGS)
@@ -361,6 +361,9 @@ class ModelService:
         cells.engine.observe(execution.engine_seconds)
         cells.enqueue.observe(execution.enqueue_seconds)
         cells.batch.observe(rows)
+        padding = variant.sizes.padded(rows) - rows
+        if padding:
+            cells.padding.inc(padding)
         cells.inferences.inc(rows if result.bad is None else rows - int(result.bad.sum()))
         context = (variant, execution.context)
         if context != self._context:

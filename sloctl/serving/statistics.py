@@ -25,6 +25,7 @@ class VariantCells:
         "layers_other",
         "memory",
         "nonfinite",
+        "padding",
         "profiles",
         "request",
         "serving",
@@ -37,6 +38,7 @@ class VariantCells:
         self.batch = board.histogram(c.BATCH_SIZE, model, variant)
         self.batch_seconds = board.counter(c.BATCH_SECONDS, model, variant)
         self.batch_measured = board.counter(c.BATCH_MEASURED_SECONDS, model, variant)
+        self.padding = board.counter(c.PADDING, model, variant)
         self.inferences = board.counter(c.INFERENCES, model, variant)
         self.errors = board.counter(c.ENGINE_ERRORS, model, variant)
         self.nonfinite = board.counter(c.NONFINITE, model, variant)
@@ -94,7 +96,7 @@ class ModelCells:
             for priority in board.topology.priorities
         ]
         self.tenants = {tenant: TenantCells(board, model, tenant) for tenant in board.topology.tenants}
-        self.queue = board.histogram(c.QUEUE_DURATION, model)
+        self.queue = [board.histogram(c.QUEUE_DURATION, model, priority) for priority in board.topology.priorities]
         self.batched = board.counter(c.BATCHED_REQUESTS, model)
         self.executed = board.counter(c.EXECUTED_REQUESTS, model)
         self.variant_switches = board.counter(c.VARIANT_SWITCHES, model)
@@ -127,7 +129,8 @@ def model_statistics(
         return int(sum(snapshot.scalar(c.REQUESTS, name, priority, outcome) for priority in priorities))
 
     refused = sum(ended(outcome) for outcome in OUTCOMES if outcome != "ok")
-    queued = int(snapshot.counts(c.QUEUE_DURATION, name).sum())
+    queued = sum(int(snapshot.counts(c.QUEUE_DURATION, name, priority).sum()) for priority in priorities)
+    waited = sum(snapshot.total(c.QUEUE_DURATION, name, priority) for priority in priorities)
     return {
         "name": name,
         "version": "1",
@@ -137,7 +140,7 @@ def model_statistics(
         "inference_stats": {
             "success": _duration(*over(c.REQUEST_DURATION)),
             "fail": _duration(refused, 0.0),
-            "queue": _duration(queued, snapshot.total(c.QUEUE_DURATION, name)),
+            "queue": _duration(queued, waited),
             "compute_input": _duration(*over(c.ENQUEUE_DURATION)),
             "compute_infer": _duration(*over(c.ENGINE_DURATION)),
             "compute_output": _duration(0, 0.0),

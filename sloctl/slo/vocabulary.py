@@ -40,6 +40,7 @@ NAMES: Mapping[str, Compared | Counted] = {
     "queue_time": Compared(c.QUEUE_DURATION),
     "engine_time": Compared(c.ENGINE_DURATION),
     "enqueue_time": Compared(c.ENQUEUE_DURATION),
+    "batch_size": Compared(c.BATCH_SIZE),
     "queue_length": Compared(c.QUEUE_LENGTH),
     "throughput": Compared(c.THROUGHPUT_RATIO),
     "device_memory_ratio": Compared(c.DEVICE_MEMORY_RATIO),
@@ -67,7 +68,8 @@ def indicator(text: str, labels: Labels, *, bad: bool = False) -> Indicator:
     name, op, value = _parsed(text)
     known = NAMES[name]
     if isinstance(known, Compared):
-        return Threshold(Selector(known.metric.name, labels), (_INVERSE if bad else _OPS)[op], value)
+        op, value = _countable(known.metric, (_INVERSE if bad else _OPS)[op], value)
+        return Threshold(Selector(known.metric.name, labels), op, value)
     if bad:
         raise ValueError(f"{name} counts events, and has no time of its own; expected a threshold")
     total, good = (
@@ -75,6 +77,18 @@ def indicator(text: str, labels: Labels, *, bad: bool = False) -> Indicator:
         for metric, values in ((known.total, known.total_values), (known.good, known.good_values))
     )
     return Ratio(total, good=good)
+
+
+def _countable(metric: c.Metric, op: Op, value: float) -> tuple[Op, float]:
+    """The same of whole numbers as buckets can tell it, which count `<= bound`. Raises ValueError."""
+    if metric is not c.BATCH_SIZE:
+        return op, value
+    if op in ("lt", "gte"):
+        op, value = "lte" if op == "lt" else "gt", value - 1
+    if value not in c.BATCH_BOUNDS:
+        known = ", ".join(f"{bound:g}" for bound in c.BATCH_BOUNDS)
+        raise ValueError(f"batches are not counted at {value:g} rows; expected batch_size > or <= one of {known}")
+    return op, value
 
 
 def _parsed(text: str) -> tuple[str, str, float]:
@@ -91,7 +105,9 @@ def _parsed(text: str) -> tuple[str, str, float]:
         return name, "", 0.0
     if op is None:
         raise ValueError(f"{name} without a threshold; expected {name} < …")
-    return name, op, _value(value, known.metric)
+    threshold = _value(value, known.metric)
+    _countable(known.metric, _OPS[op], threshold)
+    return name, op, threshold
 
 
 def _value(text: str, metric: c.Metric) -> float:

@@ -201,7 +201,7 @@ QUEUE_DURATION = _m(
     "sloctl_queue_duration_seconds",
     Kind.HISTOGRAM,
     "seconds",
-    _MODEL,
+    ("model", "priority"),
     "Time of a request between admission and the start of its batch.",
 )
 ENGINE_DURATION = _m(
@@ -238,6 +238,13 @@ BATCH_MEASURED_SECONDS = _m(
     "seconds",
     _VARIANT,
     "Time that the same batches took when the variant was measured at its warm-up.",
+)
+PADDING = _m(
+    "sloctl_padding_rows_total",
+    Kind.COUNTER,
+    "1",
+    _VARIANT,
+    "Rows that batches were filled up with, to a size that is allowed or was measured to be faster.",
 )
 INFERENCES = _m("sloctl_inferences_total", Kind.COUNTER, "1", _VARIANT, "Rows inferred without error.")
 ENGINE_ERRORS = _m("sloctl_engine_errors_total", Kind.COUNTER, "1", _VARIANT, "Batches that the engine failed.")
@@ -359,6 +366,7 @@ DATA_METRICS: tuple[Metric, ...] = (
     ENGINE_DURATION,
     ENQUEUE_DURATION,
     BATCH_SIZE,
+    PADDING,
     BATCH_SECONDS,
     BATCH_MEASURED_SECONDS,
     INFERENCES,

@@ -34,14 +34,14 @@ def test_counts_are_of_all_and_gauges_of_those_that_run(each: list[tuple[Phase, 
     for board, (_, count, seconds) in zip(several, each, strict=True):
         board.counter(c.INFERENCES, "m", "fp32").inc(count)
         board.counter(c.PROBE_SECONDS, "m").inc(seconds)
-        board.histogram(c.QUEUE_DURATION, "m").observe(seconds)
+        board.histogram(c.QUEUE_DURATION, "m", "high").observe(seconds)
         board.gauge(c.QUEUE_LENGTH, "m").set(count)
         board.gauge(c.VARIANT_ACCURACY, "m", "fp32").set(seconds)
     found = several.snapshot()
     assert found.scalar(c.INFERENCES, "m", "fp32") == sum(count for _, count, _ in each)
     assert found.scalar(c.PROBE_SECONDS, "m") == pytest.approx(sum(seconds for _, _, seconds in each))
-    assert found.counts(c.QUEUE_DURATION, "m").sum() == len(each)
-    assert found.total(c.QUEUE_DURATION, "m") == pytest.approx(sum(seconds for _, _, seconds in each))
+    assert found.counts(c.QUEUE_DURATION, "m", "high").sum() == len(each)
+    assert found.total(c.QUEUE_DURATION, "m", "high") == pytest.approx(sum(seconds for _, _, seconds in each))
     live = [values for phase, *values in each if phase is Phase.RUNNING] or [values for _, *values in each]
     assert found.scalar(c.QUEUE_LENGTH, "m") == sum(count for count, _ in live)
     assert found.scalar(c.VARIANT_ACCURACY, "m", "fp32") == max(seconds for _, seconds in live)

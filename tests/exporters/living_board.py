@@ -61,7 +61,7 @@ class LivingBoard:
         for metric in (c.BATCHED_REQUESTS, c.EXECUTED_REQUESTS, c.CONTEXT_SWITCHES, c.VARIANT_SWITCHES):
             board.counter(metric, MODEL).inc(4)
         self._breaker(c.MODEL_BREAKER, MODEL)
-        board.histogram(c.QUEUE_DURATION, MODEL).observe(0.002)
+        board.histogram(c.QUEUE_DURATION, MODEL, "high").observe(0.002)
         board.counter(c.PROBE_SECONDS, MODEL).inc(0.001)
         for number, variant in enumerate(VARIANTS):
             self._batch(variant, number)
@@ -74,6 +74,7 @@ class LivingBoard:
             board.histogram(metric, MODEL, variant).observe(value)
         board.histogram(c.BATCH_SIZE, MODEL, variant).observe(2)
         board.counter(c.INFERENCES, MODEL, variant).inc(2)
+        board.counter(c.PADDING, MODEL, variant).inc(1)
         board.counter(c.BATCH_SECONDS, MODEL, variant).inc(0.02)
         board.counter(c.BATCH_MEASURED_SECONDS, MODEL, variant).inc(0.016)
         board.gauge(c.SERVING_VARIANT, MODEL, variant).set(float(number == 0))

@@ -21,7 +21,7 @@ FAMILIES = [
     Family(c.REQUESTS, [(("digits", "high", "ok"), 7), (("digits", "high", "error"), 0)]),
     Family(c.SLO_BURN_RATE, [(("latency", "5m"), 1.5), (("latency", "1h"), math.nan)]),
     Family(c.SLO_BUDGET_REMAINING, [(("latency",), 0.25)]),
-    Family(c.QUEUE_DURATION, [(("digits",), HistogramValue((0.1, 1.0), (2, 5, 6), 9.5))]),
+    Family(c.QUEUE_DURATION, [(("digits", "high"), HistogramValue((0.1, 1.0), (2, 5, 6), 9.5))]),
     Family(c.TICK_DURATION, [((), SummaryValue(40, 0.2))]),
     Family(c.DECISIONS),
 ]

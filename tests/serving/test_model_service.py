@@ -49,7 +49,7 @@ async def test_requests_that_arrive_together_share_a_batch_and_get_their_own_row
     assert either.scalar(c.BATCHED_REQUESTS, "m") == 6
     assert either.scalar(c.INFERENCES, "m", "fp32") == 12
     assert either.count(c.BATCH_SIZE, "m", "fp32") == len(engine.batches)
-    assert either.count(c.QUEUE_DURATION, "m") == 6
+    assert either.count(c.QUEUE_DURATION, "m", "normal") == 6
     assert either.count(c.REQUEST_DURATION, "m", "fp32") == 6
     assert either.count(c.ENGINE_DURATION, "m", "fp32") == either.count(c.ENQUEUE_DURATION, "m", "fp32") == 2
     assert either.scalar(c.REQUESTS, "m", "normal", "ok") == 6
@@ -107,6 +107,7 @@ async def test_a_batch_is_padded_to_the_next_allowed_size_and_nobody_sees_it(mak
     assert engine.batches == [4, 8]
     assert bench.scalar(c.INFERENCES, "m", "fp32") == 6
     assert bench.scalar(c.NONFINITE, "m", "fp32") == 1
+    assert bench.scalar(c.PADDING, "m", "fp32") == 2 + 3
 
 
 async def test_a_switch_takes_effect_at_the_next_batch_and_loses_nothing(either):

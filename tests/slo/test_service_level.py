@@ -59,12 +59,30 @@ def test_the_sample_means_what_it_says(objectives: dict[str, Objective]) -> None
         "digits-batched": Ratio(
             Selector("sloctl_executed_requests_total", digits), good=Selector("sloctl_batched_requests_total", digits)
         ),
+        "digits-filled": Threshold(Selector("sloctl_batch_size", digits), "gt", 2),
+        "digits-wait-high": Threshold(Selector("sloctl_queue_duration_seconds", high), "lt", 0.02),
         "digits-busy": Threshold(Selector("sloctl_throughput_peak_ratio", digits), "gte", 0.7),
         "digits-memory": Threshold(Selector("sloctl_device_memory_ratio", {}), "lte", 0.85),
         "digits-healthy": Threshold(Selector("sloctl_health_level", {**digits, "level": ("inference",)}), "gte", 1.0),
     }
     assert objectives["digits-success-normal"].minimum_events == 200
     assert (objectives["digits-busy"].period_seconds, objectives["digits-busy"].target) == (DAY, 0.95)
+
+
+@pytest.mark.parametrize(
+    ("sli", "op", "bound"),
+    [
+        ("batch_size > 4", "gt", 4),
+        ("batch_size >= 5", "gt", 4),
+        ("batch_size <= 8", "lte", 8),
+        ("batch_size < 9", "lte", 8),
+    ],
+)
+def test_sizes_of_batches_are_whole_numbers(tmp_path: Path, sli: str, op: str, bound: int) -> None:
+    (objective,) = one(
+        tmp_path, sli=sli, target=0.5, alerts={"page": {"disable": True}, "ticket": {"disable": True}}
+    ).objectives
+    assert objective.indicator == Threshold(Selector("sloctl_batch_size", {"model": ("digits",)}), op, bound)
 
 
 def test_five_bad_minutes_a_day_are_just_within_the_budget(objectives: dict[str, Objective]) -> None:
@@ -120,6 +138,7 @@ def test_with_too_few_events_no_alert_fires(
             "'__name__' is no name",
             id="a label that Prometheus would refuse",
         ),
+        pytest.param({"sli": "batch_size >= 4", "target": 0.9}, "not counted at 3 rows", id="between two buckets"),
         pytest.param({}, "either sli with target, or badTime", id="nothing"),
         pytest.param({"sli": "engine_time < 200s", "target": 0.9999}, "outside the histogram", id="beyond the bounds"),
         pytest.param({"sli": "success", "target": 0.9}, "can never fire", id="a page that cannot fire"),

@@ -172,14 +172,15 @@ def _batches() -> list[Panel]:
             "Queue time",
             "Time between admission and the start of the batch.",
             "s",
-            *_quantiles(c.QUEUE_DURATION, "model", "{{model}}", (0.5, 0.99)),
+            *_quantiles(c.QUEUE_DURATION, "model, priority", "{{model}} {{priority}}", (0.5, 0.99)),
             empty=_NO_REQUESTS,
         ),
         lines(
             "Mean batch size",
-            "Rows of an executed batch.",
+            "Rows of an executed batch, and of the padding that came to them.",
             "short",
             Target(_q.mean(c.BATCH_SIZE, _VARIANT), _NAME),
+            Target(_q.each(c.PADDING, c.BATCH_SIZE, _VARIANT), f"{_NAME} padding"),
             empty=_NO_REQUESTS,
         ),
         heatmap(

@@ -62,6 +62,12 @@ class Queries:
         total, count = (f"sum by ({by}) ({function}({self.series(metric, s)}[{window}]))" for s in ("_sum", "_count"))
         return share(total, count)
 
+    def each(self, counter: Metric, histogram: Metric, by: str = "") -> str:
+        """How much a counter grows with each observation of a histogram; nothing where there were none."""
+        if histogram.kind is not Kind.HISTOGRAM:
+            raise ValueError(f"{histogram.name} is not a histogram")
+        return share(self.rate(counter, by), f"sum by ({by}) (rate({self.series(histogram, '_count')}[{INTERVAL}]))")
+
     def new(self, metric: Metric, *, extra: str = "") -> str:
         """Above 0 at the one step in which a counter rose, so that marks sit where something happened."""
         if metric.kind is not Kind.COUNTER:
