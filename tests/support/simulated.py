@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from sloctl.admission.tenants import Tenants
 from sloctl.board import Board
 from sloctl.config.daemon import DaemonConfig
 from sloctl.config.runtime import Runtime
+from sloctl.config.tenants import TenantsConfig
 from sloctl.engines.base import Execution, Inputs, TensorSpec
 from sloctl.engines.batch import joined
 from sloctl.serving.cost import Cost
@@ -148,18 +150,20 @@ class Device:
 
 @dataclass(slots=True)
 class Ended:
-    """What became of a request: when it came, of which class it was, how it ended and after how long."""
+    """What became of a request: when it came, of which class and tenant it was, how it ended and after how long."""
 
     came: float
     priority: int
     outcome: str
     seconds: float
+    tenant: str = ""
 
 
 class Case:
     """A model on such a device, and requests at given moments; `waits` are seconds from arrival to answer.
 
-    `model` is its configuration, `scale` what each variant's times are multiplied by, `targets` the objective.
+    `model` is its configuration, `scale` what each variant's times are multiplied by, `targets` the objective,
+    `tenants` the configuration of those, None where nobody is told apart.
     """
 
     def __init__(
@@ -169,10 +173,12 @@ class Case:
         model: Mapping[str, Any] = MODEL,
         scale: Mapping[str, float] | None = None,
         targets: Mapping[str, float] | None = None,
+        tenants: Mapping[str, Any] | None = None,
     ) -> None:
         self.world = World()
         self.ended: list[Ended] = []
-        raw = {"apiVersion": "sloctl/v1", "kind": "Daemon", "models": [{"name": "m", **model}]}
+        raw = {"apiVersion": "sloctl/v1", "kind": "Daemon", "tenants": tenants, "models": [{"name": "m", **model}]}
+        self.tenants = Tenants(TenantsConfig.model_validate(tenants or {}))
         resolved = Runtime.resolve(DaemonConfig.model_validate(raw), folder / "sloctl.yaml", (), targets)
         clock = lambda: self.world.now  # noqa: E731
         self.model = ModelService(
@@ -199,25 +205,28 @@ class Case:
         """Seconds from arrival to answer, of those that were answered."""
         return [each.seconds for each in self.ended if each.outcome == "ok"]
 
-    def request(self, when: float, rows: int = 1, priority: int = 0, deadline: float = 60.0) -> None:
+    def request(
+        self, when: float, rows: int = 1, priority: int = 0, deadline: float = 60.0, tenant: str = "default"
+    ) -> None:
         """Plans a request."""
 
         def end(outcome: str) -> None:
-            self.ended.append(Ended(when, priority, outcome, self.world.now - when))
+            self.ended.append(Ended(when, priority, outcome, self.world.now - when, tenant))
 
         def answered(outcome: str) -> None:
             self.model.leave()
             end(outcome)
 
         def arrive() -> None:
+            whose = self.tenants.find(tenant, when)
             try:
-                ticket = self.model.admit(when, priority, when + deadline, when)
+                ticket = self.model.admit(when, priority, when + deadline, when, whose)
             except RequestError as error:
                 end(error.outcome)
                 return
             inputs = {"x": np.ones((rows, 4), np.float32)}
-            until = when + deadline
-            self.model.enqueue(Pending(inputs, rows, None, priority, until, when, ticket, Answer(answered), None))
+            until, answer = when + deadline, Answer(answered)
+            self.model.enqueue(Pending(inputs, rows, None, priority, until, when, ticket, answer, None, tenant=whose))
 
         self.world.at(when, arrive)
 
