@@ -125,9 +125,12 @@ class LiveFacts:
         counts = [self._recent.counts(c.QUEUE_DURATION, self._model, priority) for priority in classes]
         return quantile(self._senses.board.topology.bounds, np.sum(counts, axis=0), q)
 
-    def batch_size(self) -> float:
-        """Mean rows of a batch of the serving variant."""
-        batches = self._recent.counts(c.BATCH_SIZE, self._model, self.variant).sum()
+    def batch_size(self, q: float | None = None) -> float:
+        """A quantile of the rows of the serving variant's batches, or their mean."""
+        counts = self._recent.counts(c.BATCH_SIZE, self._model, self.variant)
+        if q is not None:
+            return quantile(c.BATCH_BOUNDS, counts, q)
+        batches = counts.sum()
         return self._recent.total(c.BATCH_SIZE, self._model, self.variant) / batches if batches else _NAN
 
     def gauge(self, metric: c.Metric) -> float:
@@ -206,9 +209,11 @@ class LiveFacts:
         levels = self._senses.health.variants[self._model, variant or self.variant].levels
         return any(level.state is LevelState.FAILING for level in levels)
 
-    def breaker(self) -> str:
-        """The breaker's state."""
-        states = (s for s in c.BREAKER_STATES if self._recent.newest.scalar(c.BREAKER_STATE, self._model, s) == 1.0)
+    def breaker(self, variant: str | None = None) -> str:
+        """The state of the breaker of a variant, or of the model."""
+        breaker, labels = (c.MODEL_BREAKER, ()) if variant is None else (c.VARIANT_BREAKER, (variant,))
+        read = self._recent.newest.scalar
+        states = (s for s in c.BREAKER_STATES if read(breaker.state, self._model, *labels, s) == 1.0)
         return next(states, "closed")
 
     def variant_index(self) -> float:

@@ -7,6 +7,7 @@ from sloctl.policy.counterfactual import preventing
 from sloctl.policy.document import PLANNER
 from sloctl.policy.explain import number
 from sloctl.policy.facts import NAN
+from sloctl.policy.fallback import FALLBACK
 from sloctl.policy.overrides import RULE as OVERRIDE
 from sloctl.policy.syntax import ExpressionError
 
@@ -35,6 +36,8 @@ def preventions(record: Record) -> list[str]:
         return ["no rule: it was set by hand, or what was set has expired (`sloctl override` shows and clears)"]
     if record["action"] == "refused":
         return ["it was refused; what refused it is in its reason, and a bound set otherwise would have let it pass"]
+    if record["rule"] == FALLBACK:
+        return ["healthFallback: false; no number decides over a variant that fails its health checks"]
     found = [*(_planner(record) if record["rule"] == PLANNER else _rule(record)), *_bounds(record)]
     return found or ["no number of the rule decides; the rule itself would have to be another"]
 

@@ -115,16 +115,25 @@ class Planner:
         return found if found.capacity >= max(option.capacity for option in below) else None
 
     def _usable(self, tick: Tick, variants: Sequence[str]) -> Iterator[Option]:
-        """Those of some variants that stand on all their health levels and are not below the floor."""
+        """Those of some variants that stand on all health levels, are let by their breaker, and not below the floor."""
         for variant in variants:
             accurate = self._floor is None or self._read(tick, "accuracy", variant) >= self._floor
-            if accurate and self._healthy(tick, variant):
+            if accurate and self._healthy(tick, variant) and not self._shut(tick, variant):
                 yield self._option(tick, variant)
 
     def _healthy(self, tick: Tick, variant: str) -> bool:
         args = (variant,)
         value = self.facts[key_of("health_ok", args)] = tick.facts.get("health_ok", args)
         return value is True
+
+    def _shut(self, tick: Tick, variant: str) -> bool:
+        """Whether the variant's own breaker keeps it out of use."""
+        args = (variant,)
+        value = tick.facts.get("breaker", args)
+        if value in {"open", "forced_open"}:
+            self.facts[key_of("breaker", args)] = value
+            return True
+        return False
 
     def _option(self, tick: Tick, variant: str) -> Option:
         slowdown, slo = self._slowdown.of(variant, tick.now), self._spec.objective

@@ -28,7 +28,7 @@ class TraceError(ValueError):
 
 
 def columns(vocabulary: Vocabulary, model: str) -> tuple[str, ...]:
-    """The facts that a trace of a model holds: all without arguments, and those by class, variant, SLO and quantile.
+    """The facts that a trace of a model holds: those without argument, and by class, variant, SLO and quantile.
 
     Facts by window are left out: whoever reads the trace counts windows anew.
     """
@@ -39,9 +39,11 @@ def columns(vocabulary: Vocabulary, model: str) -> tuple[str, ...]:
     known[Domain.QUANTILE] = _QUANTILES
     found: list[str] = []
     for fact in FACTS:
-        if not fact.args:
+        # What is the serving variant's without an argument is among those of all variants.
+        of_serving = fact.args == (Domain.VARIANT,) and fact.values is None
+        if not fact.args or (fact.optional and not of_serving):
             found.append(fact.name)
-        elif len(fact.args) == 1 and fact.args[0] in known:
+        if len(fact.args) == 1 and fact.args[0] in known:
             found += [key_of(fact.name, (value,)) for value in known[fact.args[0]]]
     return tuple(found)
 

@@ -86,8 +86,8 @@ class SimulatedFacts:
         """Measured accuracy of a variant."""
         return self._plant.variants[variant or self.variant].accuracy
 
-    def batch_size(self) -> float:
-        """Rows of a batch at the present rate."""
+    def batch_size(self, _: float | None = None) -> float:
+        """Rows of a batch at the present rate, all alike."""
         table, last = self._plant.variants[self.variant].latency, self._flows[-1]
         return float(min(table, key=lambda size: abs(table[size] * self._plant.slowdown - last.service)))
 
@@ -148,7 +148,7 @@ _READERS: Mapping[str, Callable[..., Value]] = {
     "batch_size": _F.batch_size,
     "health": lambda _, __=None: float(len(HEALTH_LEVELS)),
     "health_ok": lambda _, __=None: True,
-    "breaker": lambda f: f.breaker,
+    "breaker": lambda f, variant=None: f.breaker if variant is None else "closed",
     "variant": lambda f: f.variant,
     "variant_index": lambda f: float(f.variants.index(f.variant)),
     "data_plane_up": lambda _: True,

@@ -227,6 +227,11 @@ def test_a_variant_that_does_not_stand_is_passed_over(state: Value) -> None:
     assert moves(Run().go(60, lambda _: 150.0, **{'health_ok("fp16")': state})) == [("fp32", "int8")]
 
 
+def test_a_variant_whose_breaker_is_open_is_passed_over() -> None:
+    assert moves(Run().go(60, lambda _: 150.0, **{'breaker("fp16")': "open"})) == [("fp32", "int8")]
+    assert moves(Run().go(60, lambda _: 150.0, **{'breaker("fp16")': "half_open"})) == [("fp32", "fp16")]
+
+
 def test_a_pending_rule_stands_above_it() -> None:
     """A guard rail on the queue goes down by itself, and holds the planner there while it is active."""
     rail = {"name": "rail", "when": "queue_length > 10", "until": "queue_length < 1", "action": {"precision": "down"}}

@@ -16,6 +16,8 @@ COLUMNS = trace.columns(VOCABULARY, "m")
 
 def test_the_columns_are_the_facts_by_class_variant_slo_and_quantile() -> None:
     assert {'offered("low")', 'capacity("int8")', "latency(0.99)", 'budget_remaining("slo")', "variant"} <= set(COLUMNS)
+    assert {"batch_size", "batch_size(0.5)", "breaker", 'breaker("int8")', "layer_drift"} <= set(COLUMNS)
+    assert not {"capacity", "health"} & set(COLUMNS)
     assert not [name for name in COLUMNS if name.startswith(("burn_rate", "time_of_day"))]
 
 
