@@ -97,9 +97,10 @@ def _incidents(path: Path, objectives: "tuple[Objective, ...]") -> "list[Inciden
 
 def _traced(path: Path, objectives: "tuple[Objective, ...]") -> "Record":
     from sloctl.cases.records import from_trace
+    from sloctl.cli.traces import lines_of
 
-    with path.open(newline="", encoding="utf-8") as file:
-        record = from_trace(file, objectives)
+    with lines_of(path) as lines:
+        record = from_trace(lines, objectives)
     left_out = {each.name for each in objectives} - {each.name for each in record.objectives}
     if left_out:
         typer.echo(f"not in this trace: {', '.join(sorted(left_out))}", err=True)

@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 1_000_000  # of a trace: eleven days
 _MOST_TICKS = 2_000_000
-_MOST_BYTES = 1 << 30
 _LONG = 6 * 3600.0
 _SHOWN = 20  # decisions in the table
 
 
 def simulate(
-    trace: Annotated[Path | None, typer.Argument(help="A trace that the daemon recorded (telemetry.trace).")] = None,
+    trace: Annotated[
+        Path | None, typer.Argument(help="A trace that the daemon recorded (telemetry.trace), or its Parquet.")
+    ] = None,
     config: Annotated[Path, typer.Option("--config", "-c", help="The daemon's configuration file.")] = Path(
         "sloctl.yaml"
     ),
@@ -178,16 +179,12 @@ def _synthetic(shape: Shape | None, setup: "Setup", duration: str | None, step: 
 
 
 def _recorded(path: Path, setup: "Setup", step: _Step) -> "Course":
+    from sloctl.cli.traces import lines_of
     from sloctl.policy.trace import TraceError, read
     from sloctl.simulate.load import recorded
 
-    if path.stat().st_size > _MOST_BYTES:
-        raise TraceError(f"{path} is larger than {_MOST_BYTES} bytes")
-    with path.open(encoding="utf-8", newline="") as lines:
-        try:
-            times, rows = read(lines, _MOST_ROWS)
-        except TraceError as error:
-            raise TraceError(f"{path}: {error}") from None
+    with lines_of(path) as lines:
+        times, rows = read(lines, _MOST_ROWS)
     if not rows:
         raise TraceError(f"{path}: no rows")
     return recorded(times, rows, setup.classes, step.of(times[-1] - times[0]))
