@@ -155,6 +155,24 @@ class VariantConfig(Model):
     device: str
 
 
+class ShapeBuckets(Model):
+    """Sizes to the next of which an input's axis is filled up with zeros; what is larger stays as it is.
+
+    `outputs` are those that grow with it, by their axis, and are cut back to what the request had.
+    """
+
+    input: Annotated[str, Field(min_length=1)]
+    axis: Annotated[int, Field(ge=1, le=15)]
+    sizes: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1, max_length=64)]
+    outputs: dict[str, Annotated[int, Field(ge=1, le=15)]] = Field(default={})
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "ShapeBuckets":
+        if self.sizes != sorted(set(self.sizes)):
+            raise ValueError("sizes: expected each once, the smallest first")
+        return self
+
+
 BatchSizes = Annotated[list[Annotated[int, Field(gt=0)]], Field(max_length=64)]
 
 
@@ -169,6 +187,7 @@ class ModelConfig(Model):
     batch_wait: Annotated[Duration, Field(ge=0, le=1)] = 0.0
     preferred_batch_sizes: BatchSizes = Field(default=[])  # that a batch may be cut to; by default the measured ones
     allowed_batch_sizes: BatchSizes = Field(default=[])  # to the next of which a batch is padded; by default any size
+    shape_buckets: list[ShapeBuckets] = Field(default=[], max_length=64)  # by default only equal shapes share a batch
     deadline: Annotated[Duration, Field(gt=0)] = 10.0
     max_queue: Annotated[int, Field(gt=0)] = 512
     admission: AdmissionConfig = AdmissionConfig()

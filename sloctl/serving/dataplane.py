@@ -14,6 +14,7 @@ from sloctl.admission.tenants import NOBODY, Tenant, Tenants
 from sloctl.board import Board, Phase
 from sloctl.engines.base import Tensor, TensorSpec
 from sloctl.serving.asked import Asked, Headers
+from sloctl.serving.buckets import Cuts, cut, fill
 from sloctl.serving.decode import Envelope, Wanted, lenders, shared_memory_is_off, tensors, timeout, wanted
 from sloctl.serving.errors import RequestError, draining, failed, unavailable
 from sloctl.serving.model import ModelService
@@ -113,6 +114,8 @@ class DataPlane:
                 if trace is not None:
                     trace.enqueued, pending.trace = now, trace
                 variant, outputs = await pending.future
+                if pending.cuts:
+                    outputs = cut(outputs, pending.cuts)
                 response = call.answer(variant, envelope.id, outputs, wants)
             finally:
                 model.leave()
@@ -157,9 +160,13 @@ class DataPlane:
         except BaseException:
             model.release(ticket.token)
             raise
-        signature = tuple(array.shape[1:] for array in inputs.values()) if model.inputs.free else None
+        cuts: Cuts = ()
+        if model.config.shape_buckets:
+            inputs, cuts = fill(model.config.shape_buckets, inputs)
+        signature = tuple([inputs[name].shape[1:] for name in model.inputs.inputs]) if model.inputs.free else None
         future: asyncio.Future[Answer] = self._loop.create_future()
         pending = Pending(inputs, rows, signature, priority, deadline, now, ticket, future, client, lent, tenant)
+        pending.cuts = cuts
         model.enqueue(pending)
         if tenant is not NOBODY:
             model.cells.tenants[tenant.label].rows.inc(rows)

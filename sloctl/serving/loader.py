@@ -16,6 +16,7 @@ from sloctl.engines.base import Engine, Inputs
 from sloctl.engines.manifest import ManifestError
 from sloctl.engines.measure import latencies
 from sloctl.engines.preflight import PreflightError
+from sloctl.serving.buckets import check as check_buckets
 from sloctl.serving.cost import Cost
 from sloctl.serving.faults import DeviceFaults, FaultyEngine
 from sloctl.serving.memory import Need, require
@@ -91,6 +92,8 @@ def bring_up(hosting: Hosting, folder: Path, model: ModelService, variant: Varia
     _try("model", lambda: hosting.preflight(folder, model.config))
     hosted = _try("context", lambda: hosting.load(folder, model.config))
     try:
+        buckets, engine = model.config.shape_buckets, hosted.engine
+        _try("model", lambda: check_buckets(buckets, engine.inputs, engine.outputs))
         report("context", hosted.engine.runtime)
         _try("inference", lambda: hosted.probe(hosted.engine))
         cost = Cost(_try("inference", lambda: latencies(hosted.engine, _MEASURE)))

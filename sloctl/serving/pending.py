@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from sloctl.admission.gate import Ticket
 from sloctl.admission.tenants import NOBODY, Tenant
 from sloctl.engines.base import Inputs, Tensor
+from sloctl.serving.buckets import Cuts
 from sloctl.serving.errors import RequestError
 from sloctl.serving.regions import Region
 
@@ -37,6 +38,7 @@ class Pending:
 
     __slots__ = (
         "client",
+        "cuts",
         "deadline",
         "enqueued",
         "expected",
@@ -80,6 +82,7 @@ class Pending:
         self.client = client
         self.lent = lent
         self.tenant = tenant
+        self.cuts: Cuts = ()
         self.trace: Trace | None = None
         self.variant_token = NO_TOKEN
 
