@@ -121,7 +121,7 @@ def stormy(report: Report, bed: Bed, options: Options, at_once: int) -> None:
     def measured() -> tuple[str, list[Finding]]:
         with running(pinned(bed, bed.variants[0]), OWN) as node:
             peak = goodput.peak_of(node, options.ramp)
-        found = storm.measure(bed, peak, options.storm, storm.cases(options), at_once)
+        found = storm.measure(bed, peak, options.storm, storm.cases(options, bed.patience), at_once)
         return found.table(), found.findings()
 
     report.run("storm", f"{bed.name}: after a storm of retries", measured)
@@ -144,7 +144,7 @@ def on_cpu(report: Report, folder: Path, options: Options, chosen: Sequence[str]
     if "emulated" in chosen:
         on_bed(report, beds.emulated(folder / "emulated"), options)
         slow = replace(beds.emulated(folder / "slow", SLOWER), name="emulated, slower")
-        stormy(report, slow, options, at_once=3)
+        stormy(report, slow, options, at_once=4)
     if "onnx" in chosen:
         bed = beds.onnx(folder / "onnx")
         introduce(bed)

@@ -13,6 +13,7 @@ from sloctl.load.driver import Answer
 
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 _VARIANT = re.compile(rb"sloctl-variant: (\S+)", re.IGNORECASE)
+_RETRY = re.compile(rb"retry-after-ms: (\d+)", re.IGNORECASE)
 _REASON = re.compile(rb'"reason": ?"([a-z_]+)"')
 
 
@@ -83,8 +84,9 @@ class Channels:
         if status == 200:
             found = _VARIANT.search(head)
             return Answer(200, variant=found[1].decode() if found else None)
-        reason = _REASON.search(body)
-        return Answer(status, reason=reason[1].decode() if reason else None)
+        reason, retry = _REASON.search(body), _RETRY.search(head)
+        after = float(retry[1]) / 1000 if retry else None
+        return Answer(status, reason=reason[1].decode() if reason else None, retry_after=after)
 
     async def prepare(self, count: int) -> None:
         """Makes so many connections beforehand."""

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from bench.overload.beds import Bed, pinned
-from bench.overload.clients import Clients, Naive
+from bench.overload.clients import Clients, Helped, Naive
 from bench.overload.goals import Finding, share, table
 from bench.overload.goodput import good_share
 from bench.overload.nodes import ONCE, OWN, PEERS, Setting, running
@@ -84,12 +84,13 @@ class Storms:
         return table(head, rows)
 
 
-def cases(options: Options) -> list[Case]:
-    """Sloctl with three naive retries and every seed, and without retries; peers with three; those with one seed."""
+def cases(options: Options, patience: float) -> list[Case]:
+    """The daemon as it comes under three naive retries, with our own client, without retries; peers under three."""
     first = options.seeds[0]
     own = [Case(OWN, _STUBBORN, "3 retries", seed) for seed in options.seeds]
     peers = [Case(peer, _STUBBORN, "3 retries", first) for peer in PEERS]
-    return [*own, Case(OWN, ONCE, "no retries", first), *peers]
+    helped = [Case(OWN, Helped(patience), "sloctl.client", seed) for seed in options.seeds[:2]]
+    return [*own, *helped, Case(OWN, ONCE, "no retries", first), *peers]
 
 
 def measure(bed: Bed, peak: float, seconds: float, todo: Sequence[Case], at_once: int) -> Storms:

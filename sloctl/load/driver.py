@@ -11,11 +11,15 @@ from sloctl.load.schedule import Arrival, Schedule
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How a request ended: HTTP status (0: no answer), the variant that served it, or why there was no result."""
+    """How a request ended: HTTP status (0: no answer), the variant that served it, or why there was no result.
+
+    `retry_after` are the seconds after which the server would have it again, where it says so.
+    """
 
     status: int
     variant: str | None = None
     reason: str | None = None
+    retry_after: float | None = None
 
 
 Send = Callable[[Arrival], Awaitable[Answer]]

@@ -90,7 +90,8 @@ async def _answer(response: "aiohttp.ClientResponse") -> Answer:
     content = await response.read()
     if response.status == 200:
         return Answer(200, variant=response.headers.get("sloctl-variant"))
-    return Answer(response.status, reason=_reason(content))
+    after = response.headers.get("retry-after", "")
+    return Answer(response.status, reason=_reason(content), retry_after=float(after) if after.isdigit() else None)
 
 
 def _reason(content: bytes) -> str | None:

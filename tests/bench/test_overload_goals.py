@@ -50,5 +50,5 @@ def test_a_switch_under_load_fails_no_request(bed) -> None:
 
 def test_goodput_comes_back_after_a_storm_of_retries(bed, tmp_path) -> None:
     slow = beds.emulated(tmp_path, slower=100.0)
-    found = storm.measure(slow, 96.0, SHORT.storm, storm.cases(SHORT)[:1], at_once=1)
+    found = storm.measure(slow, 96.0, SHORT.storm, storm.cases(SHORT, slow.patience)[:1], at_once=1)
     assert found.runs[0].after > 0.9

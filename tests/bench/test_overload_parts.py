@@ -7,7 +7,7 @@ import pytest
 
 from bench.overload import flapping, half_open
 from bench.overload.channel import Channels
-from bench.overload.clients import Naive
+from bench.overload.clients import Helped, Naive
 from bench.overload.drivers import Drivers, Stream
 from bench.overload.emulated import Device, PacedEngine
 from bench.overload.goals import Finding, count, share, summary, within
@@ -91,7 +91,7 @@ def test_a_batch_takes_the_time_of_the_table_and_gives_the_small_engines_output(
 
 ANSWERS = {
     b"/good": b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nsloctl-variant: int8\r\n\r\nbody",
-    b"/refused": b'HTTP/1.1 503 X\r\nContent-Length: 25\r\n\r\n{"reason":"overloaded"}  ',
+    b"/refused": b'HTTP/1.1 503 X\r\nContent-Length: 25\r\nRetry-After-Ms: 1500\r\n\r\n{"reason":"overloaded"}  ',
     b"/slow": b"",
     b"/hangs-up": None,
 }
@@ -131,7 +131,7 @@ async def test_channels_read_what_an_answer_says_and_use_connections_again(url) 
     channels = Channels(address)
     wanted = {
         "good": Answer(200, variant="int8"),
-        "refused": Answer(503, reason="overloaded"),
+        "refused": Answer(503, reason="overloaded", retry_after=1.5),
         "slow": Answer(0, reason="timeout"),
         "hangs-up": Answer(0, reason="ConnectionResetError"),
     }
@@ -154,6 +154,21 @@ async def test_naive_clients_insist_on_what_was_refused_or_lost(statuses, retrie
 
     answer = await Naive(retries, pause=0.0).around(send)(Arrival(0.0, "x", "high"))
     assert (answer.status, len(statuses) - len(left)) == (last, attempts)
+
+
+async def test_helped_clients_come_again_within_their_budget_or_not_at_all() -> None:
+    sent = 0
+
+    async def send(_: Arrival) -> Answer:
+        nonlocal sent
+        sent += 1
+        return Answer(503, reason="overloaded")
+
+    helped = Helped(seconds=0.2).around(send)
+    answers = [await helped(Arrival(0.0, "x", "high")) for _ in range(100)]
+    assert {answer.status for answer in answers} == {503}
+    assert {answer.reason for answer in answers} == {"overloaded", "throttled"}
+    assert sent < 100
 
 
 def test_processes_share_a_load() -> None:
