@@ -115,13 +115,13 @@ def on_bed(report: Report, bed: Bed, options: Options) -> None:
         report.run(part, f"{bed.name}: {title}", measured)
 
 
-def stormy(report: Report, bed: Bed, options: Options, at_once: int) -> None:
-    """Storms of retries."""
+def stormy(report: Report, bed: Bed, options: Options, at_once: int, most: int | None = None) -> None:
+    """Storms of retries, `at_once` of them side by side; `most` cases."""
 
     def measured() -> tuple[str, list[Finding]]:
         with running(pinned(bed, bed.variants[0]), OWN) as node:
             peak = goodput.peak_of(node, options.ramp)
-        found = storm.measure(bed, peak, options.storm, storm.cases(options, bed.patience), at_once)
+        found = storm.measure(bed, peak, options.storm, storm.cases(options, bed.patience)[:most], at_once)
         return found.table(), found.findings()
 
     report.run("storm", f"{bed.name}: after a storm of retries", measured)
@@ -154,11 +154,12 @@ def on_cpu(report: Report, folder: Path, options: Options, chosen: Sequence[str]
 
 
 def on_gpu(report: Report, arguments: argparse.Namespace, options: Options) -> None:
-    """The plans; the fastest is overloaded by itself, too."""
+    """The plans; the fastest is overloaded by itself, too. A batch is short, so the ramp may be."""
+    options = replace(options, ramp=1.5)
     with tempfile.TemporaryDirectory() as scratch:
         bed = beds.plans(Path(scratch), arguments.plans, arguments.lib, PRECISIONS, arguments.drivers)
         on_bed(report, bed, options)
-        stormy(report, bed, options.first, at_once=1)
+        stormy(report, bed, options.first, at_once=1, most=1)
         fastest = pinned(bed, bed.variants[-1])
         fixed(report, fastest, options.first, settings=(OWN,))
 

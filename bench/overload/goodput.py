@@ -21,7 +21,7 @@ from sloctl.load.results import Record, lag, quantile
 from sloctl.load.schedule import Phase
 
 TIMES = (1, 2, 4, 10)
-RAMP = (0.9, 1.0, 1.1, 1.2, 1.4)
+RAMP = (0.9, 1.0, 1.1, 1.3)
 GOALS = {2: share(97), 4: share(95), 10: share(90)}
 SHED_WITHIN = within(0.1)
 _FILL = 0.5  # seconds before each load, at 0.8×

@@ -134,6 +134,7 @@ def _daemon(bed: Bed, setting: Setting, model: Mapping[str, Any]) -> dict[str, A
         "policies": ["policy.yaml"] if setting.controller else [],
         "windows": str(ROOT / "rules/windows/demo.yaml"),
         "faultInjection": True,
+        "preflight": "never",  # they were measured, and run, when they were imported
         "models": [{**own, **setting.model, **model}],
     }
 

@@ -11,7 +11,7 @@ class Options:
     seconds: float = 3.0
     storm: float = 60.0
     seeds: tuple[int, ...] = (1, 2, 3)
-    ramp: float = 2.0
+    ramp: float = 3.0
 
     @classmethod
     def read(cls) -> "Options":
