@@ -1,15 +1,17 @@
 """`tenants` of the daemon's configuration: who asks, how often they may, and their part of a queue that they share."""
 
 import math
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from sloctl.config.base import Model
 
 OTHERS = "(other)"
 """What all tenants are called together that the configuration does not name."""
 
+UNLIMITED = "unlimited"
+SLOWEST, FASTEST = 0.001, 1_000_000
 TENANT_NAME = r"^[A-Za-z0-9][!-~]{0,127}$"
 _TAKEN = {"connection", "content-encoding", "content-length", "content-type", "host", "te", "traceparent"}
 _TAKEN |= {"inference-header-content-length", "transfer-encoding"}
@@ -24,9 +26,27 @@ def _header(name: str) -> str:
     return name
 
 
+def _rate(value: Any) -> float:
+    if value == UNLIMITED:
+        return math.inf
+    if isinstance(value, int | float) and not isinstance(value, bool) and SLOWEST <= value <= FASTEST:
+        return value
+    raise ValueError(f"no rate; expected requests a second from {SLOWEST:g} to {FASTEST}, or {UNLIMITED}")
+
+
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$"), AfterValidator(_header)]
 TenantName = Annotated[str, Field(pattern=TENANT_NAME)]
-Rate = Annotated[float, Field(ge=0.001, le=1_000_000)] | Literal["unlimited"]
+Rate = Annotated[
+    float,
+    Field(allow_inf_nan=True),
+    BeforeValidator(_rate),
+    PlainSerializer(lambda rate: UNLIMITED if rate == math.inf else rate),
+    WithJsonSchema(
+        {"anyOf": [{"type": "number", "minimum": SLOWEST, "maximum": FASTEST}, {"type": "string", "const": UNLIMITED}]}
+    ),
+]
+"""Requests a second; infinite where there is no limit."""
+
 Burst = Annotated[int, Field(ge=1, le=1_000_000)]
 Weight = Annotated[float, Field(ge=0.01, le=100)]
 
@@ -52,7 +72,7 @@ class TenantsConfig(Model):
 
     header: HeaderName = "x-sloctl-tenant"
     default: TenantName = "default"  # whose requests without the header are
-    rate: Rate = "unlimited"
+    rate: Rate = Field(default=math.inf, json_schema_extra={"default": UNLIMITED})
     burst: Burst | None = None
     weight: Weight = 1.0
     # Tenants that `each` does not name. own: each has a rate and a part of the queue; shared: all of them together
@@ -86,7 +106,7 @@ class TenantsConfig(Model):
         return (*self.each, OTHERS)
 
 
-def _limits(rate: float | Literal["unlimited"], burst: int | None, weight: float) -> Limits:
-    if rate == "unlimited":
-        return Limits(math.inf, 1, weight)
+def _limits(rate: float, burst: int | None, weight: float) -> Limits:
+    if rate == math.inf:
+        return Limits(rate, 1, weight)
     return Limits(rate, burst or max(math.ceil(rate), 1), weight)

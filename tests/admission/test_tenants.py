@@ -1,9 +1,11 @@
+import json
 from collections import defaultdict
 from math import inf
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from sloctl.admission.tenants import Tenant, Tenants
 from sloctl.config.tenants import OTHERS, Limits, TenantsConfig
@@ -151,3 +153,16 @@ def test_no_rate_is_no_limit(count):
 def test_what_a_tenant_does_not_have_of_its_own_is_as_for_all(config, limits):
     own = config.pop("own", {})
     assert TenantsConfig.model_validate(config | {"each": {"acme": own}}).limits["acme"] == limits
+
+
+@pytest.mark.parametrize("rate", ["fast", "5/s", 0, -1, True, 2_000_000, float("nan")])
+def test_what_is_no_rate_is_refused_in_words(rate):
+    with pytest.raises(ValidationError, match="expected requests a second from"):
+        TenantsConfig.model_validate({"rate": rate})
+
+
+@given(st.one_of(st.just("unlimited"), st.floats(0.001, 1e6)), st.one_of(st.none(), st.integers(1, 100)))
+def test_a_configuration_is_read_back_as_it_was(rate, burst):
+    config = TenantsConfig.model_validate({"rate": rate, "burst": burst, "each": {"a": {"rate": rate}, "b": {}}})
+    raw = json.loads(json.dumps(config.model_dump(mode="json", by_alias=True), allow_nan=False))
+    assert TenantsConfig.model_validate(raw) == config

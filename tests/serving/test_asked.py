@@ -4,6 +4,8 @@ import json
 from math import inf
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sloctl.config.daemon import DaemonConfig
@@ -145,3 +147,22 @@ async def test_where_tenants_have_to_be_named_others_are_refused(make):
         answer = await bench.call("POST", PATH, BODY, headers)
         assert (answer.status, json.loads(answer.body)["reason"]) == (403, "unknown_tenant")
     assert bench.scalar(c.REQUESTS, "m", "normal", "invalid") == 2
+
+
+values = st.one_of(st.none(), st.binary(max_size=200), st.sampled_from([b"high", b"2", b"250", b"acme"]))
+
+
+@given(values, values, values)
+def test_whatever_stands_in_headers_is_understood_or_refused_with_400(tenant, priority, timeout):
+    names = [name.encode() for name in (TENANT, PRIORITY, TIMEOUT)]
+    found = {n: v for n, v in zip(names, (tenant, priority, timeout), strict=True) if v is not None}
+    problem, asked = None, Asked("refused")
+    try:
+        asked = Headers(config(tenants={})).read(found)
+    except RequestError as error:
+        problem = error
+    assert problem is None or (problem.status == 400 and len(problem.message) < 250)
+    assert 1 <= len(asked.tenant) <= 128
+    assert asked.tenant.isascii()
+    assert asked.priority in {None, 0, 1, 2}
+    assert asked.within > 0
