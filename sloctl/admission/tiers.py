@@ -9,7 +9,7 @@ it has as much, else the fastest one that has; a variant whose accuracy was neve
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -28,10 +28,6 @@ class Candidate(Protocol):
     @property
     def known(self) -> bool:
         """Whether the accuracy is final: the variant has been loaded."""
-
-    @property
-    def up(self) -> bool:
-        """Whether batches can be given to it."""
 
     @property
     def pace(self) -> float:
@@ -65,14 +61,14 @@ def by_class(model: int, tiers: Sequence[int]) -> tuple[int, ...]:
     return tuple(served)
 
 
-def choose(wish: Wish, variants: Sequence[_C], own: _C) -> _C | Unmet:
-    """The variant that serves a wish; `own` is that of the request's class."""
+def choose(wish: Wish, variants: Sequence[_C], own: _C, up: Callable[[_C], bool]) -> _C | Unmet:
+    """The variant that serves a wish; `own` is that of the request's class, `up` says which can be given requests."""
     if wish.precision:
-        return _named(wish, variants)
-    if own.accuracy >= wish.accuracy and own.up:
+        return _named(wish, variants, up)
+    if own.accuracy >= wish.accuracy and up(own):
         return own
     able = [variant for variant in variants if variant.accuracy >= wish.accuracy]
-    ready = [variant for variant in able if variant.up]
+    ready = [variant for variant in able if up(variant)]
     if ready:
         return min(ready, key=lambda variant: variant.pace)
     if not able and all(variant.known for variant in variants):
@@ -82,13 +78,13 @@ def choose(wish: Wish, variants: Sequence[_C], own: _C) -> _C | Unmet:
     return Unmet(f"no variant with an accuracy of {wish.accuracy:g} is up", final=False)
 
 
-def _named(wish: Wish, variants: Sequence[_C]) -> _C | Unmet:
+def _named(wish: Wish, variants: Sequence[_C], up: Callable[[_C], bool]) -> _C | Unmet:
     found = next((variant for variant in variants if variant.name == wish.precision), None)
     if found is None:
         there = ", ".join(variant.name for variant in variants)
         return Unmet(f"there is no variant {wish.precision!r}; there is {there}", final=True)
     if found.known and wish.accuracy and not found.accuracy >= wish.accuracy:
         return Unmet(f"variant {found.name!r} does not have an accuracy of {wish.accuracy:g}", final=True)
-    if not found.up or (wish.accuracy and not found.known):
+    if not up(found) or (wish.accuracy and not found.known):
         return Unmet(f"variant {found.name!r} is not up", final=False)
     return found

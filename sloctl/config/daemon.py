@@ -192,6 +192,7 @@ class ModelConfig(Model):
     max_queue: Annotated[int, Field(gt=0)] = 512
     admission: AdmissionConfig = AdmissionConfig()
     allow_nonfinite: bool = False
+    client_precision: bool | list[Name] = False  # whether requests may choose their variant, or of which classes
     memory_budget: Annotated[Bytes, Field(gt=0)] | None = None  # of the device, for all its variants together
     profile: ProfileConfig = ProfileConfig()
     breaker: BreakerConfig = BreakerConfig()
@@ -353,6 +354,10 @@ class DaemonConfig(Model):
         names = [model.name for model in self.models]
         if len(set(names)) != len(names):
             raise ValueError("a model is named twice")
+        for model in self.models:
+            for name in model.client_precision if isinstance(model.client_precision, list) else ():
+                if name not in self.priorities:
+                    raise ValueError(f"clientPrecision of {model.name!r}: {name!r} is not among priorities")
         if self.default_priority not in self.priorities:
             raise ValueError(f"defaultPriority {self.default_priority!r} is not among priorities")
         for model in self.models:

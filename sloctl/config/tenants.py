@@ -14,7 +14,7 @@ UNLIMITED = "unlimited"
 SLOWEST, FASTEST = 0.001, 1_000_000
 TENANT_NAME = r"^[A-Za-z0-9][!-~]{0,127}$"
 _TAKEN = {"connection", "content-encoding", "content-length", "content-type", "host", "te", "traceparent"}
-_TAKEN |= {"inference-header-content-length", "transfer-encoding"}
+_TAKEN |= {"inference-header-content-length", "transfer-encoding", "x-sloctl-precision", "x-sloctl-min-accuracy"}
 
 
 def _header(name: str) -> str:

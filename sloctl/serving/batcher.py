@@ -24,12 +24,12 @@ class Batcher(Generic[_T]):
 
     __slots__ = ("_queues", "_reserve", "_rows", "length", "max_rows", "rows")
 
-    def __init__(self, classes: int, max_rows: int, *, fair: bool = False, reserved: Sequence[float] = ()) -> None:
-        """With `fair` the tenants of a class take turns; `reserved` are shares of the rows by class."""
+    def __init__(self, classes: int, max_rows: int, *, fair: bool = False, reserve: Reserve | None = None) -> None:
+        """With `fair` the tenants of a class take turns; `reserve` has the shares of the rows by class."""
         self._queues: tuple[FairQueue[_T] | Fifo[_T], ...] = tuple(
             FairQueue() if fair else Fifo() for _ in range(classes)
         )
-        self._reserve = Reserve(reserved) if any(reserved) else None
+        self._reserve = reserve
         self.max_rows = max_rows
         self._rows = [0] * classes
         self.length = 0  # requests that wait
@@ -92,7 +92,7 @@ class Batcher(Generic[_T]):
         The batch would start in `busy` seconds and take as long as `sizes` says.
         """
         forming: Formation[_T] = Formation(now + busy, sizes, self.max_rows)
-        waited = tuple(map(len, self._queues))
+        waited = self.waiting()
         for queue in self._order(waited):
             if queue and not forming.closed:
                 forming.add(queue)
@@ -107,6 +107,10 @@ class Batcher(Generic[_T]):
             self._reserve.ran(waited, ran, self.max_rows)
         self.length -= len(batch) + len(dropped)
         return batch, dropped
+
+    def waiting(self) -> tuple[int, ...]:
+        """Requests that wait by class, of all that share a reserve."""
+        return tuple(map(len, self._queues))
 
     def _order(self, waiting: Sequence[int]) -> "Iterable[FairQueue[_T] | Fifo[_T]]":
         """The queues as a batch is filled from them: the highest first, but for a class with a credit."""

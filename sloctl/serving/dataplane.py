@@ -11,9 +11,10 @@ from sloctl import __version__
 from sloctl.admission.classes import PriorityClasses
 from sloctl.admission.gate import Ticket
 from sloctl.admission.tenants import NOBODY, Tenant, Tenants
+from sloctl.admission.tiers import Wish
 from sloctl.board import Board, Phase
 from sloctl.engines.base import Tensor, TensorSpec
-from sloctl.serving.asked import Asked, Headers
+from sloctl.serving.asked import Asked, Headers, wished
 from sloctl.serving.buckets import Cuts, cut, fill
 from sloctl.serving.decode import Envelope, Wanted, lenders, shared_memory_is_off, tensors, timeout, wanted
 from sloctl.serving.errors import RequestError, draining, failed, unavailable
@@ -94,7 +95,7 @@ class DataPlane:
         Whatever happens, the request is counted under exactly one outcome.
         """
         priority = self._classes.default if asked.priority is None else asked.priority
-        tenant = NOBODY
+        tenant, wish = NOBODY, asked.wish
         outcome = "error"
         try:
             self._open_for_requests()
@@ -103,14 +104,14 @@ class DataPlane:
                 self._charge(self.tenants, tenant, asked.tenant)
             model.require()
             envelope, tail = call.read()
-            if envelope.parameters and asked.priority is None:
-                priority = self._classes.index(whole(envelope.parameters, "priority"))
+            if envelope.parameters:
+                priority, wish = self._chosen(envelope, asked)
             wants = wanted(envelope, model.inputs, model.everything, self._regions)
             now = self.clock()
             deadline = started + min(timeout(envelope.parameters, model.config.deadline), asked.within)
-            ticket = model.admit(now, priority, deadline, started, tenant)
+            ticket = model.admit(now, priority, deadline, started, tenant, wish)
             try:
-                pending = self._pend(model, envelope, tail, priority, deadline, now, ticket, client, tenant)
+                pending = self._pend(model, envelope, tail, priority, deadline, now, ticket, client, tenant, wish)
                 if trace is not None:
                     trace.enqueued, pending.trace = now, trace
                 variant, outputs = await pending.future
@@ -152,6 +153,7 @@ class DataPlane:
         ticket: Ticket,
         client: Client | None,
         tenant: Tenant,
+        wish: Wish | None,
     ) -> Pending:
         """Parses the tensors of an admitted request and puts it in the queue."""
         try:
@@ -165,12 +167,19 @@ class DataPlane:
             inputs, cuts = fill(model.config.shape_buckets, inputs)
         signature = tuple([inputs[name].shape[1:] for name in model.inputs.inputs]) if model.inputs.free else None
         future: asyncio.Future[Answer] = self._loop.create_future()
-        pending = Pending(inputs, rows, signature, priority, deadline, now, ticket, future, client, lent, tenant)
+        pending = Pending(inputs, rows, signature, priority, deadline, now, ticket, future, client, lent, tenant, wish)
         pending.cuts = cuts
         model.enqueue(pending)
         if tenant is not NOBODY:
             model.cells.tenants[tenant.label].rows.inc(rows)
         return pending
+
+    def _chosen(self, envelope: Envelope, asked: Asked) -> tuple[int, Wish | None]:
+        """Class and precision of a request with parameters. Raises RequestError."""
+        priority = asked.priority
+        if priority is None:
+            priority = self._classes.index(whole(envelope.parameters, "priority"))
+        return priority, wished(envelope.parameters, asked.wish)
 
     def _charge(self, tenants: Tenants, tenant: Tenant, name: str) -> None:
         """Takes a request out of the tenant's rate; `name` is how it calls itself. Raises RequestError."""

@@ -67,12 +67,18 @@ class Lane:
 
     def remaining(self, variant: Variant | None = None) -> float:
         """Seconds until the calls in flight (on this variant) should be done, one after another."""
-        if not self.jobs:
+        return self._remaining([job for job in self.jobs if variant is None or job.variant is variant])
+
+    def busy(self, variant: Variant) -> float:
+        """The same for the calls on the device that the variant is on."""
+        return self._remaining([job for job in self.jobs if job.variant.device == variant.device])
+
+    def _remaining(self, jobs: list[Job]) -> float:
+        if not jobs:
             return 0.0
         end = self.last
-        for job in self.jobs:
-            if variant is None or job.variant is variant:
-                end = max(end, job.started) + job.seconds
+        for job in jobs:
+            end = max(end, job.started) + job.seconds
         return max(end - self._clock(), 0.0)
 
     def start(self, job: Job, call: Callable[[], Any]) -> None:

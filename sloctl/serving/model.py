@@ -21,17 +21,19 @@ from numpy.typing import NDArray
 from sloctl.admission.breaker import Command
 from sloctl.admission.gate import Reason, Refusal, Ticket
 from sloctl.admission.tenants import NOBODY, Tenant
+from sloctl.admission.tiers import Unmet, Wish
 from sloctl.board import Board, BreakerCommand, ControlWord, Fault
 from sloctl.config.daemon import ModelConfig
 from sloctl.engines.base import Tensor, TensorSpec
-from sloctl.serving.batcher import Batcher
 from sloctl.serving.decode import ModelInputs, Wanted
 from sloctl.serving.entrance import Entrance
-from sloctl.serving.errors import RequestError, draining, failed, unavailable
+from sloctl.serving.errors import RequestError, draining, failed, invalid, unavailable
 from sloctl.serving.guard import Guard
 from sloctl.serving.lane import LEAD, Job, Lane
 from sloctl.serving.pending import Pending
+from sloctl.serving.queues import Line, Queues
 from sloctl.serving.rotation import Rotation
+from sloctl.serving.routing import Routing
 from sloctl.serving.sizes import Sizes
 from sloctl.serving.statistics import ModelCells
 from sloctl.serving.tracing import Run
@@ -63,7 +65,8 @@ class ModelService:
         fault_injection: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        classes = len(board.topology.priorities)
+        self._classes = board.topology.priorities
+        classes = len(self._classes)
         self.config = config
         self.name = config.name
         self.cells = ModelCells(board, config.name)
@@ -72,6 +75,8 @@ class ModelService:
             Variant(board, config.name, name, EngineThread(f"{config.name}/{name}", loop), config.breaker)
             for name in config.names
         ]
+        for variant in self.variants:
+            variant.device = config.pins.get(variant.name, "")
         self.inputs = ModelInputs({}, (), config.max_batch, free=False)
         self.everything = Wanted(())
         self.inflight = 0
@@ -86,17 +91,15 @@ class ModelService:
         self._hang_after = hang_after
         self._control = board.control(config.name)
         self._word = ControlWord()
-        reserved = [config.admission.reserved.get(name, 0.0) for name in board.topology.priorities]
-        self._batcher: Batcher[Pending] = Batcher(
-            classes, config.max_batch, fair=bool(board.topology.tenants), reserved=reserved
-        )
+        reserved = [config.admission.reserved.get(name, 0.0) for name in self._classes]
+        self._queues = Queues(classes, config.max_batch, fair=bool(board.topology.tenants), reserved=reserved)
         self._lane = Lane(self._freed, clock)
         self._handle: asyncio.Handle | None = None
         self._later = False  # whether it waits for a time
         self._planned = 0.0  # until when
-        self._since = 0.0  # since when something waits
         self._context: tuple[Variant, int] | None = None
         self._rotation = Rotation(self.variants, self._switched)
+        self._routing = Routing(self._rotation, self.cells.tiers, clock)
         self._guard = Guard(config.breaker, board, config.name, self._rotation)
         self._entrance = Entrance(config, classes, self._guard.breaker)
         self._sequence = self._first_sequence()
@@ -116,22 +119,31 @@ class ModelService:
 
     # Admission
 
-    def admit(self, now: float, priority: int, deadline: float, started: float, tenant: Tenant = NOBODY) -> Ticket:
+    def admit(
+        self,
+        now: float,
+        priority: int,
+        deadline: float,
+        started: float,
+        tenant: Tenant = NOBODY,
+        wish: Wish | None = None,
+    ) -> Ticket:
         """Lets a request in, which counts as in flight from now on. Raises RequestError.
 
-        `deadline` is the client's, `started` when the request was seen.
+        `deadline` is the client's, `started` when the request was seen, `wish` what precision it asks for.
         """
         word = self._control.read()
         if word is not self._word:
             self._apply(word)
-        serving, entrance, batcher = self.require(), self._entrance, self._batcher
+        self.require()
+        entrance, queues = self._entrance, self._queues
+        variant = self._variant_for(priority, wish)
         self.last_request = now
         # Lower classes do not count: they run later, and a queue full of them must not shut the higher ones out.
-        _, rows = batcher.ahead(priority, tenant)
-        wait = self._lane.remaining() + rows * serving.cost.seconds_per_row + serving.cost.one
-        full = entrance.full(serving, self.inflight, batcher.length)
-        alone = full and not batcher.yields(priority, tenant)  # nobody whose place it could take
-        ticket = entrance.admit(now, priority, deadline, started, serving, wait, full=alone)
+        wait = self._lane.busy(variant) + queues.work(priority, variant, tenant) + variant.cost.one
+        full = entrance.full(variant, self.inflight, queues.length)
+        alone = full and not queues.yields(priority, tenant)  # nobody whose place it could take
+        ticket = entrance.admit(now, priority, deadline, started, variant, wait, full=alone)
         if isinstance(ticket, Refusal):
             if ticket.reason is Reason.BREAKER:
                 self._guard.breaker.calls.not_permitted += 1
@@ -142,9 +154,20 @@ class ModelService:
         self.inflight += 1
         return ticket
 
+    def _variant_for(self, priority: int, wish: Wish | None) -> Variant:
+        """The variant that is to serve a request. Raises RequestError."""
+        if wish is not None:
+            allowed = self.config.client_precision
+            if not allowed or (allowed is not True and self._classes[priority] not in allowed):
+                raise RequestError(403, f"model {self.name!r} does not let these requests choose their precision")
+        found = self._routing.find(priority, wish)
+        if isinstance(found, Unmet):
+            raise _unmet(found)
+        return found
+
     def _evict(self, priority: int) -> None:
         """Gives up a request of a lower class, or of a tenant with more waiting, for one of this."""
-        victim = self._batcher.evict(priority)
+        victim = self._queues.evict(priority)
         if victim is not None:
             self._guard.breaker.release(victim.token)
             victim.reject(_dropped("overloaded", "a request of a higher class or another tenant took its place"))
@@ -159,12 +182,15 @@ class ModelService:
 
     def enqueue(self, pending: Pending) -> None:
         """Puts an admitted request in the queue; its future gets the result."""
-        if not self._batcher.length:
-            self._since = pending.enqueued
-        self._batcher.add(pending)
+        variant = self._routing.find(pending.priority, pending.wish)
+        if isinstance(variant, Unmet):
+            self._lose_variant(pending, variant)
+            return
+        line = self._queues.line(variant)
+        line.add(pending)
         if self._handle is None:
             self._schedule()
-        elif self._later and self._presses(pending):
+        elif self._later and self._presses(line, pending):
             self._reschedule()
 
     # Running
@@ -173,9 +199,10 @@ class ModelService:
         """Plans the next drain, unless it is planned or nothing could start."""
         if self._handle is not None:
             return
-        if not self._batcher.length or (self.serving is not None and not self._lane.takes(self.serving)):
+        ready = self._queues.ready(self._lane.takes)
+        if not ready:
             return  # until something comes or a call comes back
-        wait = self._patience()
+        wait = min([self._patience(line) for line in ready])
         self._later = wait > 0
         self._planned = self._clock() + wait if self._later else 0.0
         plan = partial(self._loop.call_later, wait) if self._later else self._loop.call_soon
@@ -189,40 +216,38 @@ class ModelService:
 
     def _freed(self) -> None:
         """A call has come back or was given up."""
-        if self._batcher.length:
+        if self._queues.length:
             self._reschedule()
 
-    def _patience(self) -> float:
-        """Seconds for which more requests may join the next batch (see `lane`)."""
-        if self._batcher.rows >= self._batcher.max_rows:
+    def _patience(self, line: Line) -> float:
+        """Seconds for which more requests may join the next batch of a line (see `lane`)."""
+        if line.rows >= line.max_rows:
             return 0.0  # a full batch has nothing to wait for
-        running = self._lane.remaining(self.serving)
-        wait = self._batch_wait(running) if self.config.batch_wait else 0.0
+        running = self._lane.remaining(line.variant)
+        wait = self._batch_wait(line, running) if self.config.batch_wait else 0.0
         return max(wait, running - LEAD, LEAD) if running else wait
 
-    def _batch_wait(self, running: float) -> float:
+    def _batch_wait(self, line: Line, running: float) -> float:
         """What is left of `batchWait` since the first request came, but so that none is late for it."""
-        if not running and self._batcher.rows in self.config.preferred_batch_sizes:
+        if not running and line.rows in self.config.preferred_batch_sizes:
             return 0.0
         now = self._clock()
-        until = self._since + self.config.batch_wait
-        return max(min(until, self._latest(self._batcher.earliest(), now)) - now, 0.0)
+        until = line.since + self.config.batch_wait
+        return max(min(until, self._latest(line, line.earliest(), now)) - now, 0.0)
 
-    def _latest(self, deadline: float, now: float) -> float:
+    def _latest(self, line: Line, deadline: float, now: float) -> float:
         """Until when to wait before a deadline: half of what its batch leaves, as timers and batches may be late."""
-        seconds = self.serving.sizes.predict(self._batcher.rows) if self.serving is not None else 0.0
-        return now + (deadline - seconds - now) / 2
+        return now + (deadline - line.variant.sizes.predict(line.rows) - now) / 2
 
-    def _presses(self, pending: Pending) -> bool:
+    def _presses(self, line: Line, pending: Pending) -> bool:
         """Whether the next batch cannot wait as long as planned now that this request is there."""
-        rows = self._batcher.rows
-        if rows >= self._batcher.max_rows:
+        if line.rows >= line.max_rows or (line.length == 1 and self._queues.length > 1):
             return True
         if not self.config.batch_wait:
             return False
         return (
-            rows in self.config.preferred_batch_sizes
-            or self._latest(pending.deadline, pending.enqueued) < self._planned
+            line.rows in self.config.preferred_batch_sizes
+            or self._latest(line, pending.deadline, pending.enqueued) < self._planned
         )
 
     def _drain(self) -> None:
@@ -231,33 +256,46 @@ class ModelService:
         word = self._control.read()
         if word is not self._word:
             self._apply(word)
-        self._rotation.choose()
-        if self.serving is None or self._lane.takes(self.serving):
-            self._next_batch()
+        self._choose()
+        line = self._queues.turn(self._lane.takes)
+        if line is not None:
+            self._next_batch(line)
         self._schedule()
 
-    def _next_batch(self) -> None:
-        now = self._clock()
-        self.cells.queue_length.set(self._batcher.length)
-        if self.serving is None:
-            batch, expired = self._batcher.take(now)
-        else:
-            batch, expired = self._batcher.take(now, self._lane.remaining(self.serving), self.serving.sizes)
+    def _next_batch(self, line: Line) -> None:
+        now, variant = self._clock(), line.variant
+        self.cells.queue_length.set(self._queues.length)
+        batch, expired = line.take(now, self._lane.busy(variant), variant.sizes)
         for pending in expired:
-            self._expire(pending)
+            self._expire(pending, variant)
         batch = [pending for pending in batch if not self._abandoned(pending) and not self._cut_off(pending)]
         if batch:
-            self._start(batch, now)
+            self._start(batch, variant, now)
 
-    def _start(self, batch: list[Pending], now: float) -> None:
+    def _start(self, batch: list[Pending], variant: Variant, now: float) -> None:
         queue = self.cells.queue
         for pending in batch:
             queue[pending.priority].observe(now - pending.enqueued)
+        if variant is not self.serving:
+            own, batch = self._rotation.beside(variant, batch, now)
+            if own:
+                self._run(own, variant, now)
+            batch = [pending for pending in batch if self._falls_back(pending, variant)]
+            if not batch:
+                return
         parts = self._rotation.split(batch, now, probing=self._guard.probing)
         if not parts:
             self._fail(batch, None, now, 0.0, "engine_hangs", _HANGS)
-        for variant, part in parts:
-            self._run(part, variant, now)
+        for each, part in parts:
+            self._run(part, each, now)
+
+    def _falls_back(self, pending: Pending, variant: Variant) -> bool:
+        """Whether the serving variant will do for a request whose own is kept out by its breaker; else it ends."""
+        serving = self.serving
+        if serving is not None and self._routing.meets(pending.wish, serving):
+            return True
+        self._lose_variant(pending, Unmet(f"variant {variant.name!r} is kept out by its breaker", final=False))
+        return False
 
     def _run(self, batch: list[Pending], variant: Variant, now: float) -> None:
         if variant.loaded is None or not variant.up:
@@ -283,7 +321,7 @@ class ModelService:
         self._lane.start(Job(variant, rows, seconds, limit, partial(self._finish, batch, rows, variant)), call)
 
     def _idle(self, variant: Variant) -> bool:
-        return not self._lane.jobs and not self._batcher.length and not variant.switch.faults
+        return not self._lane.jobs and not self._queues.length and not variant.switch.faults
 
     def _finish(self, batch: list[Pending], rows: int, variant: Variant, result: BatchResult | None) -> None:
         cells = self.cells
@@ -380,14 +418,17 @@ class ModelService:
         for pending in batch:
             pending.reject(failed(reason, message))
 
-    def _expire(self, pending: Pending) -> None:
+    def _expire(self, pending: Pending, variant: Variant) -> None:
         self._guard.breaker.release(pending.token)
-        if self.serving is not None:
-            self._entrance.missed(self.serving, (pending,))
+        self._entrance.missed(variant, (pending,))
         if pending.promised <= pending.deadline:
             pending.reject(_dropped("deadline", _MESSAGES["deadline"]))
         else:
             pending.reject(_dropped("overloaded", "it waited in the queue for longer than the objective allows"))
+
+    def _lose_variant(self, pending: Pending, why: Unmet) -> None:
+        self._guard.breaker.release(pending.token)
+        pending.reject(_unmet(why))
 
     def _abandoned(self, pending: Pending) -> bool:
         if not pending.abandoned:
@@ -417,30 +458,37 @@ class ModelService:
             faulty = self.fault_injection and word.faulty >> index & 1
             variant.switch.faults = word.faults if faulty else Fault.NONE
         self._rotation.follow(word.variant, word.stand_ins)
+        self._routing.follow(word.tiers)
         self._entrance.bound = word.limit
         self._entrance.gate.set_shares(word.admit)
         if word.breaker_sequence != self._sequence:
             self._sequence = word.breaker_sequence
             self._guard.command(Command[word.breaker.name], self._clock())
+        self._choose()
+
+    def _choose(self) -> None:
+        """Follows the control word and health to the variants that serve, and moves what waits to them."""
         self._rotation.choose()
+        changed = self._routing.refresh()
+        if changed or any(line.length and self._routing.stranded(line.variant) for line in self._queues):
+            for pending, why in self._queues.move(lambda each: self._routing.find(each.priority, each.wish)):
+                self._lose_variant(pending, why)
 
     def _switched(self, before: Variant | None, serving: Variant) -> None:
         if before is not None:
             self.cells.variant_switches.inc()
         for other in self.variants:
             other.cells.serving.set(1.0 if other is serving else 0.0)
-            for tier in self.cells.tiers:
-                tier[other.name].set(1.0 if other is serving else 0.0)
 
     def open(self) -> None:
         """All variants have been tried, or one has joined: serves the wanted one, or else one that may stand in."""
         self._rotation.complete = True
-        self._rotation.choose()
+        self._choose()
         up = [variant for variant in self.variants if variant.up]
         if up:
             # An engine may take less than configured, as a model with a fixed batch does.
             largest = min(self.config.max_batch, *(v.loaded.engine.max_batch for v in up if v.loaded))
-            self._batcher.max_rows = largest
+            self._queues.max_rows = largest
             for each in up:
                 each.sizes = Sizes(
                     each.cost, largest, self.config.preferred_batch_sizes, self.config.allowed_batch_sizes
@@ -482,14 +530,15 @@ class ModelService:
         word = self._control.read()
         if word is not self._word:
             self._apply(word)
-        self._rotation.choose()
+        self._choose()
         self._lane.watch()
         for variant in self.variants:
             variant.cost.rest()
-        for pending in self._batcher.expire(now + (self.serving.cost.one if self.serving is not None else 0.0)):
-            self._expire(pending)
+        for line in self._queues:
+            for pending in line.expire(now + line.variant.cost.one):
+                self._expire(pending, line.variant)
         self._guard.tick(now)
-        self.cells.queue_length.set(self._batcher.length)
+        self.cells.queue_length.set(self._queues.length)
         self.cells.inflight.set(self.inflight)
 
     def probed(self, variant: Variant, *, passed: bool, within: float) -> None:
@@ -501,7 +550,7 @@ class ModelService:
 
     def close(self) -> None:
         """Gives every waiting request up and lets idle engines go."""
-        for pending in self._batcher.clear():
+        for pending in self._queues.clear():
             self._guard.breaker.release(pending.token)
             pending.reject(draining("the server stopped before the request ran"))
         for variant in self.variants:
@@ -511,6 +560,10 @@ class ModelService:
 def _dropped(reason: str, message: str) -> RequestError:
     """For a request that was admitted and given up before it reached the engine."""
     return RequestError(503, message, outcome=reason, reason=reason, retry_after=1.0)
+
+
+def _unmet(why: Unmet) -> RequestError:
+    return invalid(why.message) if why.final else unavailable("no_variant", why.message)
 
 
 def _ignore(_: str) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from sloctl.admission.gate import Ticket
 from sloctl.admission.tenants import NOBODY, Tenant
+from sloctl.admission.tiers import Wish
 from sloctl.engines.base import Inputs, Tensor
 from sloctl.serving.buckets import Cuts
 from sloctl.serving.errors import RequestError
@@ -53,6 +54,7 @@ class Pending:
         "token",
         "trace",
         "variant_token",
+        "wish",
     )
 
     def __init__(
@@ -68,6 +70,7 @@ class Pending:
         client: Client | None,
         lent: Sequence[Region] = (),
         tenant: Tenant = NOBODY,
+        wish: Wish | None = None,
     ) -> None:
         self.inputs = inputs
         self.rows = rows
@@ -82,6 +85,7 @@ class Pending:
         self.client = client
         self.lent = lent
         self.tenant = tenant
+        self.wish = wish
         self.cuts: Cuts = ()
         self.trace: Trace | None = None
         self.variant_token = NO_TOKEN

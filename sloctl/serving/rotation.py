@@ -80,8 +80,10 @@ class Rotation:
         if serving.breaker.steady:
             parts: list[Part] = []
             if wanted is not serving and wanted is not None and wanted.up and wanted.answers:
-                probes = _admitted(wanted, batch, now)
-                parts, batch = ([(wanted, probes)] if probes else []), batch[len(probes) :]
+                # One that asks for a precision is no probe of another.
+                probes = _admitted(wanted, [each for each in batch if each.wish is None], now)
+                gone = set(map(id, probes))
+                parts, batch = ([(wanted, probes)] if probes else []), [e for e in batch if id(e) not in gone]
                 wanted.breaker.calls.not_permitted += len(batch)
             if batch:
                 _give(serving, batch)
@@ -91,6 +93,13 @@ class Rotation:
             serving.breaker.command(Command.HALF_OPEN, now)
         _admitted(serving, batch, now)
         return ((serving, batch),)
+
+    def beside(self, variant: Variant, batch: list[Pending], now: float) -> tuple[list[Pending], list[Pending]]:
+        """Of a batch for another variant than the serving one, what its breaker lets run on it, and the others."""
+        admitted = _admitted(variant, batch, now)
+        rest = batch[len(admitted) :]
+        variant.breaker.calls.not_permitted += len(rest)
+        return admitted, rest
 
     def spared(self, variant: Variant | None) -> bool:
         """Whether another variant that may serve is steady, so that a failure of this one is not the model's."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import nan
 
 import numpy as np
 
@@ -49,6 +50,7 @@ class Variant:
         "cells",
         "concurrency",
         "cost",
+        "device",
         "encoder",
         "failure",
         "failures",
@@ -70,6 +72,7 @@ class Variant:
         self.model = model
         self.name = name
         self.thread = thread
+        self.device = ""  # of its own; variants with the same share its time
         self.cells = VariantCells(board, model, name)
         self.health = VariantHealth(board, model, name)
         self.switch = FaultSwitch()
@@ -137,6 +140,22 @@ class Variant:
     def ready(self) -> bool:
         """Whether all five levels of health stand."""
         return self.up and self.health.ready
+
+    @property
+    def known(self) -> bool:
+        """Whether its accuracy is known, should it have one."""
+        return self.loaded is not None
+
+    @property
+    def accuracy(self) -> float:
+        """As measured; NaN where it was not, or it is not loaded."""
+        found = self.loaded.accuracy if self.loaded is not None else None
+        return nan if found is None else found
+
+    @property
+    def pace(self) -> float:
+        """Seconds of a row at its best batch."""
+        return self.cost.seconds_per_row
 
     @property
     def on_gpu(self) -> bool:

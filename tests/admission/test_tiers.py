@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sloctl.admission.tiers import Unmet, Wish, by_class, choose
+from sloctl.admission.tiers import Unmet, Wish, by_class
+from sloctl.admission.tiers import choose as choose_of
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,10 @@ class Candidate:
     pace: float = 1.0
     up: bool = True
     known: bool = True
+
+
+def choose(wish, variants, own):
+    return choose_of(wish, variants, own, lambda each: each.up)
 
 
 EXACT = Candidate("fp32", 0.99, 4.0)

@@ -13,7 +13,7 @@ from sloctl.engines.onnx import OnnxEngine
 
 sys.path.insert(0, __file__.rpartition("/")[0])  # importlib mode leaves the helpers' folder out
 
-from running_daemon import Daemon, Load, write_config
+from running_daemon import BODY, Daemon, Load, write_config
 
 WIDTH = 16
 
@@ -94,8 +94,8 @@ def load():
     """Starts a thread that sends requests to a daemon one after another; joins it at the end."""
     running = []
 
-    def start(target, pause=0.005):
-        running.append(Load(target, pause))
+    def start(target, pause=0.005, body=BODY):
+        running.append(Load(target, pause, body))
         return running[-1]
 
     yield start

@@ -228,18 +228,17 @@ class Daemon:
 class Load(threading.Thread):
     """One client on one connection, request after request; `failures` are the answers other than 200."""
 
-    def __init__(self, daemon, pause):
+    def __init__(self, daemon, pause, body=BODY):
         super().__init__(daemon=True)
-        self._daemon, self._pause, self._end = daemon, pause, threading.Event()
+        self._daemon, self._pause, self._body, self._end = daemon, pause, json.dumps(body), threading.Event()
         self.answered, self.failures, self.variants = 0, [], []
         self.start()
 
     def run(self):
         connection = http.client.HTTPConnection("127.0.0.1", self._daemon.serving, timeout=10)
-        body = json.dumps(BODY)
         while not self._end.wait(self._pause):
             try:
-                connection.request("POST", "/v2/models/tiny/infer", body, {"content-type": "application/json"})
+                connection.request("POST", "/v2/models/tiny/infer", self._body, {"content-type": "application/json"})
                 answer = connection.getresponse()
                 said = answer.read()
             except (OSError, http.client.HTTPException) as error:

@@ -109,6 +109,7 @@ class FakeHosting:
     engines: dict[str, FakeEngine]
     broken: dict[tuple[str, str], str] = field(default_factory=dict)
     asked: Counter[tuple[str, str]] = field(default_factory=Counter)
+    accuracies: dict[str, float] = field(default_factory=dict)
 
     def check_device(self, folder: Path) -> str:
         return self._check("", "device")
@@ -144,7 +145,7 @@ class FakeHosting:
             if not np.isfinite(engine.check(sample).outputs["y"]).all():
                 raise EngineError("the probe's output is not finite")
 
-        return Hosted(self.engines[folder.name], probe, sample, 0.9)
+        return Hosted(self.engines[folder.name], probe, sample, self.accuracies.get(folder.name, 0.9))
 
     def _check(self, variant: str, level: str) -> str:
         self.asked[variant, level] += 1

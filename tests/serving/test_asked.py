@@ -71,8 +71,9 @@ def test_a_wrong_value_is_refused_in_words(found, words):
 def test_the_names_of_headers_are_the_configurations_and_a_header_may_be_off():
     names = {"priorityHeader": "X-Class", "timeoutHeader": None}
     headers = Headers(config(serving=names, tenants={"header": "X-Customer"}))
-    assert headers.names == {b"x-class", b"x-customer"}
-    assert Headers(config(serving={"priorityHeader": None, "timeoutHeader": None})).names == frozenset()
+    assert headers.names == {b"x-class", b"x-customer", b"x-sloctl-precision", b"x-sloctl-min-accuracy"}
+    both = {b"x-sloctl-precision", b"x-sloctl-min-accuracy"}  # whether they may be used is a model's to say
+    assert Headers(config(serving={"priorityHeader": None, "timeoutHeader": None})).names == both
 
 
 @pytest.mark.parametrize(
@@ -80,6 +81,7 @@ def test_the_names_of_headers_are_the_configurations_and_a_header_may_be_off():
     [
         pytest.param({"tenants": {"header": "X-Sloctl-Priority"}}, id="one header for two things"),
         pytest.param({"tenants": {"header": "Content-Length"}}, id="one that has a meaning of its own"),
+        pytest.param({"tenants": {"header": "X-Sloctl-Precision"}}, id="one of ours"),
         pytest.param({"tenants": {"header": "tenant-bin"}}, id="one that gRPC holds for binary"),
         pytest.param({"tenants": {"header": "x tenant"}}, id="one that is no name"),
         pytest.param({"tenants": {"rate": 0}}, id="a rate of nothing"),

@@ -59,7 +59,9 @@ class Model:
     def begin(self, requests: int) -> None:
         self.rotation.choose()
         tokens = [self.guard.breaker.acquire(self.now) for _ in range(requests)]
-        batch = [SimpleNamespace(token=token, variant_token=NO_TOKEN) for token in tokens if token is not None]
+        batch = [
+            SimpleNamespace(wish=None, token=token, variant_token=NO_TOKEN) for token in tokens if token is not None
+        ]
         self.ended["refused"] += requests - len(batch)
         if batch:
             parts = self.rotation.split(batch, self.now, probing=self.guard.probing)  # type: ignore[arg-type]

@@ -141,7 +141,7 @@ async def test_an_engine_that_takes_two_batches_has_two_in_hand_and_no_more(make
     await bench.load()
     engine.go.clear()
     tasks = [asyncio.create_task(bench.infer(*[n] * 8)) for n in range(3)]
-    await until(lambda: len(bench.model._lane.jobs) == 2 and bench.model._batcher.length == 1)
+    await until(lambda: len(bench.model._lane.jobs) == 2 and bench.model._queues.length == 1)
     engine.go.set()
     assert [values(response)[0] for response in await asyncio.gather(*tasks)] == [0.0, 2.0, 4.0]
     assert engine.batches[-3:] == [8, 8, 8]
@@ -192,7 +192,7 @@ async def test_a_higher_class_overtakes_a_lower_one_in_the_queue(bench):
     tasks = [asyncio.create_task(ask(2, 8))]
     await until(lambda: bench.model._lane.jobs)
     tasks += [asyncio.create_task(ask(p, 8)) for p in (3, 2, 1)]
-    await until(lambda: bench.model._batcher.length == 3)
+    await until(lambda: bench.model._queues.length == 3)
     bench.engines["fp32"].go.set()
     await asyncio.gather(*tasks)
     assert order == [2, 1, 2, 3]
@@ -286,7 +286,7 @@ async def test_a_full_queue_refuses_at_once(make):
     tasks = [asyncio.create_task(bench.infer(1))]
     await until(lambda: bench.model._lane.jobs)
     tasks += [asyncio.create_task(bench.infer(1)) for _ in range(2)]
-    await until(lambda: bench.model._batcher.length == 2)
+    await until(lambda: bench.model._queues.length == 2)
     refused = await bench.infer(1)
     assert json.loads(refused.body)["reason"] == "overloaded"
     bench.model.tick()
@@ -304,7 +304,7 @@ async def test_in_a_full_queue_a_higher_class_takes_the_place_of_the_newest_of_a
     tasks = [asyncio.create_task(bench.infer(1))]
     await until(lambda: bench.model._lane.jobs)
     tasks += [asyncio.create_task(bench.infer(1, parameters={"priority": 3})) for _ in range(2)]
-    await until(lambda: bench.model._batcher.length == 2)
+    await until(lambda: bench.model._queues.length == 2)
     assert (await bench.infer(1, parameters={"priority": 3})).status == 503
     tasks.append(asyncio.create_task(bench.infer(1, parameters={"priority": 1})))
     await until(tasks[2].done)
@@ -322,7 +322,7 @@ async def test_a_request_that_expires_in_the_queue_never_reaches_the_engine(benc
     await until(lambda: bench.model._lane.jobs)
     ran = len(engine.batches)
     late = asyncio.create_task(bench.infer(1, parameters={"timeout": 1000}))
-    await until(lambda: bench.model._batcher.length == 1)
+    await until(lambda: bench.model._queues.length == 1)
     await asyncio.sleep(0.005)
     bench.model.tick()
     response = await late
@@ -347,13 +347,13 @@ async def test_a_cancelled_request_gives_everything_back(bench):
     tasks = [asyncio.create_task(bench.infer(1))]
     await until(lambda: bench.model._lane.jobs)
     tasks.append(asyncio.create_task(bench.infer(1)))
-    await until(lambda: bench.model._batcher.length == 1)
+    await until(lambda: bench.model._queues.length == 1)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert bench.model.inflight == 0
     bench.engines["fp32"].go.set()
-    await until(lambda: not bench.model._lane.jobs and bench.model._batcher.length == 0)
+    await until(lambda: not bench.model._lane.jobs and bench.model._queues.length == 0)
     assert bench.scalar(c.REQUESTS, "m", "normal", "cancelled") == 2
     assert (await bench.infer(1)).status == 200
 

@@ -54,7 +54,7 @@ async def fill(bench: Any) -> None:
     bench.in_threads()
     bench.engines["fp32"].go.clear()
     bench.waiting = []
-    for held in (lambda: bench.model._lane.jobs, lambda: bench.model._batcher.length):
+    for held in (lambda: bench.model._lane.jobs, lambda: bench.model._queues.length):
         bench.waiting.append(asyncio.ensure_future(bench.infer(1)))
         while not held():  # noqa: ASYNC110  nobody sets an event for what it looks at
             await asyncio.sleep(0.001)

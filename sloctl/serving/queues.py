@@ -1,0 +1,175 @@
+"""What waits for the variants of one model: a line for each, since requests of two variants never share a batch.
+
+Without tiers and wishes there is one line, that of the serving variant. Where several have something, the one with the
+highest class goes next, or the one with the class whose reserved share is due; of equals the one whose turn is longest
+ago. So on one device the variants take turns batch by batch, and a variant that takes nothing for now holds up nobody
+else's line.
+
+A request is in the line of the variant that is to serve it. When that changes (a switch, a tier, a variant that is
+gone), `move` puts what waits where it belongs.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from sloctl.admission.reserve import Reserve
+from sloctl.admission.tenants import Tenant
+from sloctl.admission.tiers import Unmet
+from sloctl.serving.batcher import Batcher
+from sloctl.serving.pending import Pending
+from sloctl.serving.variant import Variant
+
+
+class Line(Batcher[Pending]):
+    """What waits for one variant; `since` is when its first request came."""
+
+    __slots__ = ("_others", "since", "variant")
+
+    def __init__(
+        self, variant: Variant, classes: int, max_rows: int, others: "Queues", *, fair: bool, reserve: Reserve | None
+    ) -> None:
+        super().__init__(classes, max_rows, fair=fair, reserve=reserve)
+        self._others = others
+        self.variant = variant
+        self.since = 0.0
+
+    def add(self, request: Pending) -> None:
+        """Puts a request at the end of its class."""
+        if not self.length:
+            self.since = request.enqueued
+        super().add(request)
+
+    def __iter__(self) -> Iterator[Pending]:
+        """What waits, highest class first."""
+        for queue in self._queues:
+            yield from queue
+
+    def waiting(self) -> tuple[int, ...]:
+        """Requests that wait by class, in all lines."""
+        return self._others.waiting() if self._reserve is not None else ()
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Requests that wait by class, in this line."""
+        return super().waiting()
+
+    def place(self, lead: int) -> int:
+        """Its place among the lines: before all while the leading class waits in it, else that of its highest class."""
+        return -1 if self._queues[lead] else next(index for index, queue in enumerate(self._queues) if queue)
+
+    def loses(self, priority: int) -> int:
+        """The class that would give way to a new request of this one, -1 without any."""
+        return self._gives_way(priority)
+
+
+class Queues:
+    """The lines of one model. Costs O(variants) beside what a `Batcher` costs."""
+
+    __slots__ = ("_classes", "_fair", "_lines", "_max_rows", "_reserve")
+
+    def __init__(self, classes: int, max_rows: int, *, fair: bool = False, reserved: Sequence[float] = ()) -> None:
+        """With `fair` the tenants of a class take turns, in each line for itself; `reserved` are shares by class."""
+        self._classes = classes
+        self._reserve = Reserve(reserved) if any(reserved) else None
+        self._fair = fair
+        self._max_rows = max_rows
+        self._lines: dict[Variant, Line] = {}  # longest ago first
+
+    def __iter__(self) -> Iterator[Line]:
+        """The lines, the one whose turn is longest ago first."""
+        return iter(list(self._lines.values()))
+
+    @property
+    def length(self) -> int:
+        """Requests that wait."""
+        return sum([line.length for line in self._lines.values()])
+
+    @property
+    def max_rows(self) -> int:
+        """The largest batch."""
+        return self._max_rows
+
+    @max_rows.setter
+    def max_rows(self, rows: int) -> None:
+        self._max_rows = rows
+        for line in self._lines.values():
+            line.max_rows = rows
+
+    def line(self, variant: Variant) -> Line:
+        """The line of a variant."""
+        found = self._lines.get(variant)
+        if found is None:
+            rows, reserve = self._max_rows, self._reserve
+            found = self._lines[variant] = Line(variant, self._classes, rows, self, fair=self._fair, reserve=reserve)
+        return found
+
+    def turn(self, takes: Callable[[Variant], bool]) -> Line | None:
+        """The line whose turn it is among those that are ready, and has it now; None if nothing can start."""
+        ready = self.ready(takes)
+        if not ready:
+            return None
+        line = ready[0]
+        if len(ready) > 1:
+            waiting = self.waiting()
+            highest = next(index for index, count in enumerate(waiting) if count)
+            lead = highest if self._reserve is None else self._reserve.leads(waiting)
+            line = min(ready, key=lambda each: each.place(lead))
+        if len(self._lines) > 1:
+            self._lines[line.variant] = self._lines.pop(line.variant)
+        return line
+
+    def ready(self, takes: Callable[[Variant], bool]) -> list[Line]:
+        """The lines that have something for a variant which takes a batch now."""
+        return [line for line in self._lines.values() if line.length and takes(line.variant)]
+
+    def yields(self, priority: int, tenant: Tenant) -> bool:
+        """Whether a place is there to take for a new request (see `Batcher.yields`)."""
+        return any(line.yields(priority, tenant) for line in self._lines.values())
+
+    def evict(self, priority: int) -> Pending | None:
+        """Takes out a request of the line whose lowest class gives way to this one (see `Batcher.evict`)."""
+        lines = sorted(self._lines.values(), key=lambda line: (line.loses(priority), line.rows), reverse=True)
+        return next((victim for line in lines if (victim := line.evict(priority)) is not None), None)
+
+    def waiting(self) -> tuple[int, ...]:
+        """Requests that wait by class."""
+        return tuple(map(sum, zip(*[line.counts for line in self._lines.values()], strict=True)))
+
+    def work(self, priority: int, variant: Variant, tenant: Tenant) -> float:
+        """Seconds of the device that go before a new request of this class on this variant.
+
+        Not less than if all that waits on the device ran on this variant: whoever asks for a slow variant while others
+        are served with a fast one waits as if that held for all. So under overload they are the first to be refused.
+        """
+        pace = variant.cost.seconds_per_row
+        seconds, total = 0.0, 0.0
+        for line in self._lines.values():
+            if line.length and line.variant.device == variant.device:
+                rows = line.ahead(priority, tenant)[1]
+                seconds += rows * line.variant.cost.seconds_per_row
+                total += rows
+        return max(seconds, total * pace)
+
+    def move(self, where: Callable[[Pending], Variant | Unmet]) -> list[tuple[Pending, Unmet]]:
+        """Puts each request in the line of the variant that `where` says; takes out and returns those without one."""
+        lost: list[tuple[Pending, Unmet]] = []
+        for line in self:
+            moved = [(each, to) for each in line if (to := where(each)) is not line.variant]
+            if not moved:
+                continue
+            to = moved[0][1]
+            whole = len(moved) == line.length and all(other is to for _, other in moved)
+            if whole and not isinstance(to, Unmet) and not self.line(to).length:  # a plain switch
+                del self._lines[line.variant]
+                line.variant, self._lines[to] = to, line
+                continue
+            line.remove([each for each, _ in moved])
+            for each, to in moved:
+                if isinstance(to, Unmet):
+                    lost.append((each, to))
+                else:
+                    self.line(to).add(each)
+        return lost
+
+    def clear(self) -> list[Pending]:
+        """Takes everything out."""
+        return [each for line in self._lines.values() for each in line.clear()]

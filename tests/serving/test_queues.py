@@ -1,0 +1,144 @@
+"""Lines of requests by variant: turns, what goes before a new request, moves."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sloctl.admission.tenants import NOBODY
+from sloctl.admission.tiers import Unmet
+from sloctl.serving.cost import Cost
+from sloctl.serving.queues import Queues
+
+
+@dataclass(eq=False)
+class Variant:
+    name: str
+    seconds: float
+    device: str = ""
+    cost: Cost = field(init=False)
+
+    def __post_init__(self):
+        self.cost = Cost({1: self.seconds})
+
+
+@dataclass(eq=False)
+class Request:
+    priority: int = 0
+    rows: int = 1
+    enqueued: float = 0.0
+    deadline: float = 1e9
+    signature: Any = None
+    tenant: Any = NOBODY
+
+
+@pytest.fixture
+def slow():
+    return Variant("fp32", 0.010)
+
+
+@pytest.fixture
+def fast():
+    return Variant("int8", 0.001)
+
+
+def queues(*waiting, classes=3):
+    made = Queues(classes, 8)
+    for variant, request in waiting:
+        made.line(variant).add(request)
+    return made
+
+
+def takes_all(_):
+    return True
+
+
+def test_the_highest_class_goes_first_and_equals_take_turns(slow, fast):
+    it = queues(*[(slow, Request(1)) for _ in range(20)], *[(fast, Request(1)) for _ in range(20)])
+    turns = []
+    for _ in range(4):
+        line = it.turn(takes_all)
+        line.take(0.0)
+        turns.append(line.variant.name)
+    assert turns == ["fp32", "int8"] * 2
+    it.line(fast).add(Request(0))
+    it.turn(takes_all)
+    assert it.turn(takes_all).variant is fast, "whosever turn it was"
+
+
+def test_a_reserved_share_holds_across_the_lines(slow, fast):
+    it = Queues(2, 8, reserved=[0.0, 0.25])
+    for _ in range(400):
+        it.line(slow).add(Request(0))
+        it.line(fast).add(Request(1))
+    rows = {slow: 0, fast: 0}
+    for _ in range(40):
+        line = it.turn(takes_all)
+        rows[line.variant] += len(line.take(0.0)[0])
+    assert rows[fast] / 320 == pytest.approx(0.25, abs=8 / 320)
+
+
+def test_a_line_whose_variant_takes_nothing_is_passed_over(slow, fast):
+    it = queues((slow, Request(0)), (fast, Request(2)))
+    assert it.turn(lambda variant: variant is fast).variant is fast
+    assert it.turn(lambda _: False) is None
+
+
+def test_what_goes_before_a_request_is_never_less_than_if_all_ran_on_its_variant(slow, fast):
+    it = queues(*[(fast, Request(1)) for _ in range(10)])
+    assert it.work(1, fast, NOBODY) == pytest.approx(0.010)
+    assert it.work(1, slow, NOBODY) == pytest.approx(0.100), "the first to be refused"
+    assert it.work(0, slow, NOBODY) == 0.0, "lower classes run later"
+    it.line(slow).add(Request(1))
+    assert it.work(1, fast, NOBODY) == pytest.approx(0.020), "what others need of the device counts"
+
+
+def test_a_variant_on_a_device_of_its_own_waits_for_nobody_elses(slow, fast):
+    fast.device = "cuda:1"
+    it = queues(*[(slow, Request(1)) for _ in range(10)])
+    assert it.work(1, fast, NOBODY) == 0.0
+
+
+def test_in_a_full_queue_the_lowest_class_goes_first_whatever_it_waits_for(slow, fast):
+    low, normal = Request(2), Request(1)
+    it = queues((slow, normal), (fast, low))
+    assert it.yields(0, NOBODY)
+    assert not it.yields(2, NOBODY)
+    assert [it.evict(0), it.evict(0), it.evict(0)] == [low, normal, None]
+    assert it.length == 0
+
+
+def test_a_move_puts_each_where_it_belongs_and_returns_who_has_no_place(slow, fast):
+    stays, goes, lost = Request(0), Request(1), Request(2)
+    it = queues((slow, stays), (slow, goes), (slow, lost))
+    why = Unmet("gone", final=False)
+    found = it.move(lambda request: {stays: slow, goes: fast, lost: why}[request])
+    assert found == [(lost, why)]
+    assert list(it.line(slow)) == [stays]
+    assert list(it.line(fast)) == [goes]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 2)), max_size=30))
+def test_no_request_is_lost_or_doubled_by_a_move_and_the_order_of_a_class_stays(plan):
+    variants = [Variant(str(index), 0.001) for index in range(3)]
+    requests = [Request(priority, enqueued=float(at)) for at, (priority, _, _) in enumerate(plan)]
+    it = queues(*[(variants[start], request) for request, (_, start, _) in zip(requests, plan, strict=True)])
+    goals = {id(request): variants[goal] for request, (_, _, goal) in zip(requests, plan, strict=True)}
+    assert it.move(lambda request: goals[id(request)]) == []
+    assert sorted(id(each) for line in it for each in line) == sorted(map(id, requests))
+    assert it.length == len(requests)
+    for line in it:
+        assert all(goals[id(each)] is line.variant for each in line)
+        assert line.rows == line.length
+
+
+def test_a_plain_switch_keeps_the_line_as_it_is(slow, fast):
+    requests = [Request(n % 3, enqueued=float(n)) for n in range(9)]
+    it = queues(*[(slow, request) for request in requests])
+    before = it.line(slow)
+    it.move(lambda _: fast)
+    assert it.line(fast) is before
+    assert before.since == 0.0
+    assert it.turn(takes_all).variant is fast
