@@ -89,15 +89,14 @@ class Headers:
         return int(value) / 1000
 
 
-def wished(parameters: Parameters, before: Wish | None) -> Wish | None:
-    """The wish in parameters, and for what they do not say that of headers (`before`). Raises RequestError (400)."""
+def wished(parameters: Parameters, headers: Wish | None) -> Wish | None:
+    """The wish in headers and, for what they do not say, in parameters. Raises RequestError (400)."""
     if not parameters or not ("sloctl_precision" in parameters or "sloctl_min_accuracy" in parameters):
-        return before
-    precision, accuracy = before or Wish()
-    given = parameters.get("sloctl_min_accuracy")
-    if given is not None:
-        accuracy = _ratio("parameter 'sloctl_min_accuracy'", given)
-    wish = Wish(text(parameters, "sloctl_precision") or precision, accuracy)
+        return headers
+    precision, accuracy = headers or Wish()
+    named, least = text(parameters, "sloctl_precision") or "", parameters.get("sloctl_min_accuracy")
+    told = 0.0 if least is None else _ratio("parameter 'sloctl_min_accuracy'", least)
+    wish = Wish(precision or named, accuracy or told)
     return wish if any(wish) else None
 
 

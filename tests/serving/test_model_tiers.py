@@ -153,7 +153,7 @@ async def test_a_request_names_its_precision_or_a_minimum_accuracy(tiered):
     assert await served(tiered, HIGH, sloctl_min_accuracy=0.5) == "fp32", "its class's has more"
 
 
-async def test_headers_say_the_same_and_parameters_stand_above_them(tiered):
+async def test_headers_say_the_same_and_stand_above_parameters(tiered):
     async def by(headers, **parameters):
         row = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1] * 4}
         body = json.dumps({"inputs": [row], "parameters": parameters} if parameters else {"inputs": [row]})
@@ -162,7 +162,7 @@ async def test_headers_say_the_same_and_parameters_stand_above_them(tiered):
 
     assert await by({"x-sloctl-precision": "int8"}) == "int8"
     assert await by({"x-sloctl-min-accuracy": "0.95"}, priority=LOW) == "fp32"
-    assert await by({"x-sloctl-precision": "int8"}, sloctl_precision="fp32") == "fp32"
+    assert await by({"x-sloctl-precision": "int8"}, sloctl_precision="fp32") == "int8"
     assert await by({"x-sloctl-min-accuracy": "much"}) == 400
 
 
