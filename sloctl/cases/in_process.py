@@ -137,7 +137,8 @@ class _Facts:
         read: Any = _OF_SLOS.get(name)
         if read is not None:
             return float(read(self._evaluator, *args))
-        known: dict[str, Value] = {"variant": self.variant, "breaker": self.breaker, "data_plane_up": True}
+        breaker = "closed" if args else self.breaker  # a variant's, unless the case gives it
+        known: dict[str, Value] = {"variant": self.variant, "breaker": breaker, "data_plane_up": True}
         return known.get(name, NAN)
 
 

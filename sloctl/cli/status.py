@@ -74,10 +74,17 @@ def _models(models: list[dict[str, Any]]) -> "Table":
             *rates,
             *latency,
             admit,
-            model["breaker"],
+            _breakers(model),
             f"{model['queue']:.0f}",
         )
     return table
+
+
+def _breakers(model: dict[str, Any]) -> str:
+    """The model's, and those of variants that do not let all calls pass by themselves."""
+    variants = model["variants"]
+    apart = [f"{v['name']} {v['breaker']}" for v in variants if v["breaker"] not in ("closed", model["breaker"])]
+    return " ".join([model["breaker"], *apart])
 
 
 def _slos(slos: list[dict[str, Any]]) -> "Table":

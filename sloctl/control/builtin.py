@@ -116,6 +116,13 @@ DAEMON = (
         2 * _MINUTE,
     ),
     AlertRule(
+        "SloctlVariantBreakerOpen",
+        Increase(_of(c.VARIANT_BREAKER.transitions, state="open"), 15 * _MINUTE, "gt", 0),
+        "ticket",
+        f"the breaker of {_VARIANT} {_ON} opened",
+        "Its failures or slow calls reached a threshold; another variant serves, and it is probed for its return.",
+    ),
+    AlertRule(
         "SloctlEngineErrors",
         Increase(_of(c.ENGINE_ERRORS), 10 * _MINUTE, "gt", 10),
         "ticket",

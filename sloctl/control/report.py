@@ -148,6 +148,7 @@ def _model(s: Sources, name: str, facts: LiveFacts) -> dict[str, Any]:
                 "name": variant,
                 "accuracy": _number(facts.accuracy(variant)),
                 "capacity": _number(facts.capacity(variant)),
+                "breaker": facts.breaker(variant),
                 "memoryBytes": s.senses.recent.newest.scalar(c.VARIANT_MEMORY, name, variant),
                 "health": s.health.variants[name, variant].describe(s.health.now),
             }
@@ -272,7 +273,7 @@ def families(s: Sources) -> list[Family]:
     return [*counted, *own, *s.senses.gpu_families, *tritons]
 
 
-_WATCHED = (c.BREAKER_STATE, c.HEALTH_LEVEL, c.ENGINE_ERRORS, c.NONFINITE)
+_WATCHED = (c.BREAKER_STATE, c.VARIANT_BREAKER.transitions, c.HEALTH_LEVEL, c.ENGINE_ERRORS, c.NONFINITE)
 
 
 def watched(senses: Senses, health: Health, overrides: int, *, reload_ok: bool) -> list[Family]:
