@@ -99,7 +99,7 @@ FACTS: tuple[Fact, ...] = (
         _OF_VARIANT,
         _N,
         "ratio",
-        "Time of a variant's batches over the time that the same took when it was measured (the serving one's).",
+        "Time of a variant's batches, those after a pause aside, over what the same took when it was measured.",
         True,
     ),
     Fact("request_rows", (), _N, "1", "Mean rows of an executed request."),

@@ -334,10 +334,8 @@ class ModelService:
             return
         self._entrance.learn(variant, batch, rows, now, self.inflight)
         # With several in flight a run also waits for the one before it, which has come back meanwhile.
-        seconds, ran = min(result.seconds, now - self._lane.last), variant.sizes.padded(rows)
-        variant.cost.observe(ran, seconds)
-        variant.cells.batch_seconds.inc(seconds)
-        variant.cells.batch_measured.inc(variant.cost.measured_for(ran))
+        seconds = min(result.seconds, now - self._lane.last)
+        variant.timed(variant.sizes.padded(rows), seconds, now)
         variant.remember(result.requests, any(bool(pending.lent) for pending in batch), now)
         variant.last_success = now
         variant.failures = 0

@@ -44,6 +44,7 @@ class Variant:
 
     __slots__ = (
         "_copied",
+        "_ended",
         "answers",
         "breaker",
         "breaker_cells",
@@ -93,6 +94,7 @@ class Variant:
         self.profile: tuple[float, Sequence[LayerSample]] | None = None  # the last one, and when it was taken
         self.last_requests: Sequence[Inputs] = ()  # of a late batch, for a profile; memory of our own
         self._copied = -_BETWEEN_COPIES
+        self._ended = 0.0  # when a batch came back
 
     def failed(self, message: str, now: float) -> None:
         """A batch of it failed."""
@@ -110,6 +112,19 @@ class Variant:
         self.cells.memory.set(loaded.engine.memory_bytes)
         if loaded.accuracy is not None:
             self.cells.accuracy.set(loaded.accuracy)
+
+    def timed(self, rows: int, seconds: float, now: float) -> None:
+        """Learns from the time of a batch that has come back now.
+
+        Told on the board are those that followed upon another, no later than a batch lasts: after a pause, caches and
+        clocks have to come up again, and that says nothing of what the variant carries.
+        """
+        self.cost.observe(rows, seconds)
+        measured = self.cost.measured_for(rows)
+        if now - seconds - self._ended <= measured:
+            self.cells.batch_seconds.inc(seconds)
+            self.cells.batch_measured.inc(measured)
+        self._ended = now
 
     def remember(self, requests: Sequence[Inputs], lent: bool, now: float) -> None:
         """Keeps the requests of a batch for a profile.

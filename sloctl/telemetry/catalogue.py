@@ -230,7 +230,7 @@ BATCH_SECONDS = _m(
     Kind.COUNTER,
     "seconds",
     _VARIANT,
-    "Time of batches as the data plane sees it, one after the other.",
+    "Time of batches that followed upon another without a pause, as the data plane sees it.",
 )
 BATCH_MEASURED_SECONDS = _m(
     "sloctl_batch_measured_seconds_total",

@@ -125,7 +125,7 @@ def _traffic() -> list[Panel]:
         ),
         lines(
             "Slowdown",
-            "Time of batches over the time that the same batches took when the variant was measured; 1: as measured.",
+            "Time of batches without a pause before them, over what the same took when measured; 1: as measured.",
             "short",
             Target(share(_q.rate(c.BATCH_SECONDS, _VARIANT), _q.rate(c.BATCH_MEASURED_SECONDS, _VARIANT)), _NAME),
             empty=_NO_REQUESTS,
