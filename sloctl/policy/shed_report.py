@@ -5,9 +5,11 @@
 - **Change**: shares follow readings of the load that vary from one to the next. So one is told only once a class has
   stood a tenth off what was told last, always on the same side, for twenty seconds; told is the mean over these. The
   readings cover two seconds, so ten independent ones had to agree; and there are at most three changes a minute.
-- **End** is told when a rule that has held something ends, and something is set free by it.
+- **End** is told when a rule that has held something ends, and something that was told is set free by it, now or
+  already before.
 """
 
+import operator
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -59,9 +61,11 @@ class ShedReport:
         self._follow(tick, active, course.wanted)
 
     def _end(self, tick: Tick, rule: Rule, course: Course) -> None:
-        if rule.name not in self._idle and self._told != course.wanted:
+        told = self._told
+        if rule.name not in self._idle and told is not None and told != course.wanted:
             more = f"; shares return within {number(self._restore)} s"
-            self._tell(tick, rule, "shed:end", (course.current, course.wanted), course.wanted, more)
+            back = max(map(abs, map(operator.sub, course.wanted, course.current))) < 1 - _WHOLE
+            self._tell(tick, rule, "shed:end", (told if back else course.current, course.wanted), course.wanted, more)
         self._idle.discard(rule.name)
 
     def _start(self, tick: Tick, rule: Rule, wanted: Shares, before: Shares, course: Course) -> None:

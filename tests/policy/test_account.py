@@ -129,6 +129,31 @@ def test_a_plan_for_the_queue_s_sake_names_the_burn() -> None:
     assert said.endswith(" in place of 1")
 
 
+def test_a_plan_for_slowness_names_the_variant_as_it_was_measured() -> None:
+    slow = {'slowdown("fp32")': 2.0}
+    course = [{**PLANNED, "offered_rate": 300.0}] * 30 + [{**PLANNED, **slow, "offered_rate": 300.0}] * 60
+    (down,) = decisions(course, planner={"objective": "slo"})
+    said = preventions(asdict(down))
+    (sentence,) = [each for each in said if each.startswith("fp32 as fast as measured, 500 rows/s in place of ")]
+    assert float(sentence.rsplit(" ", 1)[1]) < 500
+
+
+def test_a_plan_for_accuracy_names_that_it_was_its_aim() -> None:
+    """fp32 carries the load with a burn below 1, and int8 gives more answers in time than it gets wrong."""
+    close = {**PLANNED, 'accuracy("int8")': 0.9799, 'objective("slo")': 0.04, "offered_rate": 400.0}
+    (down,) = decisions([close] * 10, planner={"objective": "slo", "maximise": "accuracy"})
+    assert preventions(asdict(down))[0] == "planner.maximise left out: fp32 carries the load with 0.15 to spare"
+    assert decisions([close] * 10, planner={"objective": "slo"}) == []
+
+
+def test_a_decision_for_health_names_the_switch_and_no_number() -> None:
+    ill = {'failing("fp32")': True, 'health("fp32")': 3.0, 'health("int8")': 5.0, 'health_ok("int8")': True}
+    (down,) = decisions([ill])
+    assert preventions(asdict(down)) == [
+        "healthFallback: false; no number decides over a variant that fails its health checks"
+    ]
+
+
 def test_what_a_person_did_no_rule_prevents() -> None:
     record = {"rule": "override", "action": "override:variant", "facts": {}, "context": {}}
     assert "set by hand" in preventions(record)[0]

@@ -226,6 +226,19 @@ def test_a_rate_above_the_load_is_no_decision_until_it_holds_something() -> None
     assert actions(it.run(5, offers(50, 40, 10, queue=0))) == ["shed:end"]
 
 
+def test_what_has_risen_again_before_the_rule_ends_is_told_at_its_end() -> None:
+    it = plant(shed(admitRate=90))
+    (start,) = it.run(1, offers(50, 40, 20))
+    it.run(5, offers(50, 20, 10))
+    assert it.state.admit == (1.0, 1.0, 1.0)
+    (end,) = it.run(1, offers(50, 20, 10, queue=0))
+    assert (start.after, end.before, end.after) == (
+        "high=1 normal=1 low=0",
+        "high=1 normal=1 low=0",
+        "high=1 normal=1 low=1",
+    )
+
+
 def test_a_rule_that_takes_over_from_another_is_told_at_its_end() -> None:
     """While the harder rule holds the class, the milder one changes nothing."""
     hard = shed(admit={"low": 0.1}) | {"name": "hard"}
