@@ -175,7 +175,8 @@ class Prober:
     def _back(self, probe: _Probe, found: Attempt) -> None:
         started, probe.started = probe.started or self._clock(), None
         # What it cost the device: a probe that waited, behind a load or a hang, cost no more than one that did not.
-        probe.seconds = min(found.seconds, _WAITED * probe.variant.cost.one)
+        # Held against what was measured, not against what is seen: a slow minute must not space probes for long.
+        probe.seconds = min(found.seconds, _WAITED * probe.variant.cost.measured_for(1))
         probe.model.cells.probe_seconds.inc(probe.seconds)
         if found.lost:
             self._lost(found.why)

@@ -13,7 +13,7 @@ from sloctl.board import Ending, Fault, LevelState
 from sloctl.config.daemon import HealthConfig
 from sloctl.engines.base import DeviceLostError
 from sloctl.serving.liveness import Liveness
-from sloctl.serving.prober import Attempt, Prober, _Probe
+from sloctl.serving.prober import Attempt, Prober, _Probe, attempt
 from sloctl.telemetry import catalogue as c
 
 INTERVAL, TIMEOUT = 4.0, 1.0
@@ -250,3 +250,21 @@ async def test_a_variant_that_fails_every_batch_is_returned_to_ever_more_rarely(
         waits.append(probing.now - failed)
     assert all(later > 1.5 * sooner for sooner, later in pairwise(waits[:6]))
     assert waits[-1] < 1.1 * waits[-2], "there is a bound"
+
+
+async def test_a_slow_minute_does_not_space_probes_for_long(bench, probing, monkeypatch):
+    """What batches and probes take of late is mostly waiting; a probe's cost is held against what was measured."""
+
+    def slow(*about):
+        found = attempt(*about)
+        found.seconds = 0.2
+        return found
+
+    monkeypatch.setattr("sloctl.serving.prober.attempt", slow)
+    for variant in bench.model.variants:
+        for _ in range(200):
+            variant.cost.observe(1, 0.2)
+    probing.step(INTERVAL)
+    bench.engines["fp32"].bad_check = "off its reference"
+    probing.step(INTERVAL)
+    assert probing.state() is FAILING
