@@ -44,6 +44,7 @@ class Expectation(Model):
     alerts: list[FiringAlert] | None = None
     decisions: list[str] | None = None
     precision: str | None = None
+    tiers: dict[str, str] | None = None  # variants by class
     admit: dict[str, Number] | None = None
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 1e-6
 
@@ -52,7 +53,7 @@ class Expectation(Model):
         of_slo = bool(self.error_ratio or self.burn_rate) or self.budget_remaining is not None
         if of_slo and self.slo is None:
             raise ValueError("errorRatio, burnRate and budgetRemaining are of an SLO; expected slo: NAME")
-        others = (self.alerts, self.decisions, self.precision, self.admit)
+        others = (self.alerts, self.decisions, self.precision, self.tiers, self.admit)
         if not of_slo and all(each is None for each in others):
             raise ValueError("nothing is expected; expected errorRatio, burnRate, alerts, decisions, …")
         return self

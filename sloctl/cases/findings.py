@@ -63,5 +63,7 @@ def questions(index: int, wanted: Expectation) -> Iterator[Question]:
         yield Question(index, at, "decisions", "", "; ".join(wanted.decisions) or "none")
     if wanted.precision is not None:
         yield Question(index, at, "precision", "", wanted.precision)
+    for name, variant in (wanted.tiers or {}).items():
+        yield Question(index, at, f"tiers {name}", "", variant)
     for name, share in (wanted.admit or {}).items():
         yield Question(index, at, f"admit {name}", "", share, tolerance)

@@ -97,6 +97,8 @@ class _Run:
         if part == "decisions":
             return "; ".join(self._decided) or "none"
         state = self._steered[0].state
+        if part == "tiers":
+            return state.tiers.get(name, state.variant)
         return state.variant if part == "precision" else state.admit[self._spec.priorities.index(name)]
 
 

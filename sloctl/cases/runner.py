@@ -98,10 +98,11 @@ def _mistakes(wanted: Expectation, spec: TestSpec, subject: Subject) -> Iterator
         for window in {**wanted.error_ratio, **wanted.burn_rate}:
             if window not in kept:
                 yield f"{objective.name} keeps no window of {window}", f"one of {', '.join(kept)}"
-    of_policy = (wanted.precision, wanted.admit, wanted.decisions)
+    of_policy = (wanted.precision, wanted.tiers, wanted.admit, wanted.decisions)
     if not subject.policies and any(each is not None for each in of_policy):
-        yield "precision, admit and decisions come of a policy, and none is named", "files of policies under policies"
-    for name in wanted.admit or ():
+        message = "precision, tiers, admit and decisions come of a policy, and none is named"
+        yield message, "files of policies under policies"
+    for name in (*(wanted.tiers or ()), *(wanted.admit or ())):
         if name not in spec.priorities:
             yield f'there is no priority class "{name}"', f"one of {', '.join(spec.priorities)}"
 

@@ -247,7 +247,7 @@ def _policy_code(loc: Loc, column: int | None) -> Code:
         return Code.UNKNOWN_MODEL
     if loc[:2] == ("spec", "ladder"):
         return Code.INVALID_LADDER
-    return Code.UNKNOWN_PRIORITY if "admit" in loc or "tiers" in loc else Code.INVALID_POLICY
+    return Code.UNKNOWN_PRIORITY if "admit" in loc else Code.INVALID_POLICY
 
 
 def check_devices(daemon: Loaded[DaemonConfig]) -> Iterator[Problem]:

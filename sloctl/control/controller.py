@@ -516,7 +516,7 @@ def _lasting(value: Any, field: str) -> float:
 
 _SHED = ("shed:start", "shed:change", "shed:end")
 _MOVES = ("precision:down", "precision:up", "refused")
-_TIERS = ("tier:down", "tier:up", "refused")
+_TIERS = ("tier:down", "tier:up", "tier:hold", "tier:end", "refused")
 _OVERRIDES = ("override:variant", "override:tiers", "override:admit", "override:breaker", "override:end")
 
 

@@ -65,7 +65,9 @@ class Proposal:
 
     @property
     def action(self) -> str:
-        """The action that a decision names."""
+        """The action that a decision names; a tier that begins or ends with the model's variant switches nothing yet."""
+        if self.before == self.target:
+            return "tier:end" if self.ends else "tier:hold"
         return f"{'tier' if self.priority else 'precision'}:{'up' if self.up else 'down'}"
 
 
@@ -160,6 +162,8 @@ class PrecisionArbiter:
         context = by.context | self._weighed(tick, others)
         change = proposal.named(proposal.before), proposal.named(proposal.target)
         tick.decide(by.name, proposal.action, change, by.reason, by.facts, context=context)
+        if proposal.before == proposal.target:
+            return
         self._switches.note(tick.now)
         for other, _ in self._rules:
             other.start_over()

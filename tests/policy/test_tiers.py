@@ -91,6 +91,15 @@ def test_of_two_rules_for_a_class_the_higher_severity_counts() -> None:
     assert it.run(20, inflight=15)[0].after == "low: int8", "the other one is still active"
 
 
+def test_a_tier_that_the_model_has_anyway_is_held_and_counts_as_no_switch() -> None:
+    gold = {"name": "gold", "when": "true", "action": {"tiers": {"high": "fp32"}}}
+    down = {"name": "down", "when": "inflight > 10", "action": {"precision": "int8"}}
+    it = plant(gold, down, dwell=60.0)
+    assert told(it.run(1, inflight=0)) == [("gold", "tier:hold", "high: fp32", "high: fp32")]
+    assert told(it.run(1, inflight=40)) == [("down", "precision:down", "fp32", "int8")]
+    assert (it.state.variant, it.state.tiers) == ("int8", {"high": "fp32"})
+
+
 def test_a_tier_below_the_floor_is_refused_once_for_each_class() -> None:
     rule = {"name": "both", "when": "inflight > 10", "action": {"tiers": {"normal": "int8", "low": "int8"}}}
     it = plant(rule, accuracyFloor=0.95)
@@ -191,7 +200,7 @@ def test_no_course_crosses_the_floor_the_dwell_or_the_hourly_limit(
         it.now += passed - 0.25
         found += it.run(0.25, inflight=inflight, **facts)
         assert all(ACCURACY[variant] >= 0.95 for variant in (it.state.variant, *it.state.tiers.values()))
-    moves = [each for each in found if each.action.partition(":")[0] in ("tier", "precision")]
+    moves = [each for each in found if each.action.endswith((":down", ":up"))]
     assert all(b.at - a.at >= 1.0 for a, b in pairwise(moves))
     assert all(sum(a.at <= b.at < a.at + 3600 for b in moves) <= most for a in moves)
 

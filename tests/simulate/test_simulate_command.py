@@ -44,6 +44,15 @@ def test_a_trace_is_played(folder: Path, tmp_path: Path) -> None:
     assert [each["after"] for each in told["decisions"]] == ["int8"]
 
 
+def test_a_policy_with_tiers_is_refused_in_words(folder: Path) -> None:
+    rule = '{name: cheap, when: "offered_rate > 5", action: {tiers: {low: int8}}}'
+    path = folder / "policy.yaml"
+    path.write_text(path.read_text().replace("rules: []", f"rules: [{rule}]"))
+    result = run(folder, "--synthetic", "step", *GIVEN)
+    assert (result.exit_code, "Traceback" in result.output) == (1, False)
+    assert "has tiers, and a simulation serves all classes with one variant" in result.output
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
