@@ -65,7 +65,7 @@ class Proposal:
 
     @property
     def action(self) -> str:
-        """The action that a decision names; a tier that begins or ends with the model's variant switches nothing yet."""
+        """The action that a decision names; a tier of the model's own variant switches nothing yet."""
         if self.before == self.target:
             return "tier:end" if self.ends else "tier:hold"
         return f"{'tier' if self.priority else 'precision'}:{'up' if self.up else 'down'}"

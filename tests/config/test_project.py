@@ -87,11 +87,11 @@ SPOILT = {
     "shedding a class that there is not": (
         "policy", "precision: down", "shed: {admit: {lowest: 0}}", 11, 37, Code.UNKNOWN_PRIORITY, "'lowest'"),
     "a tier of a class that there is not": (
-        "policy", "precision: down", "tiers: {lowest: int8}", 11, 29, Code.INVALID_POLICY, "'lowest'"),
+        "policy", "precision: down", "tiers: {lowest: int8}", 11, 30, Code.INVALID_POLICY, "'lowest'"),
     "a tier that is not on the ladder": (
-        "policy", "precision: down", "tiers: {low: int4}", 11, 26, Code.INVALID_POLICY, "did you mean 'int8'?"),
+        "policy", "precision: down", "tiers: {low: int4}", 11, 27, Code.INVALID_POLICY, "did you mean 'int8'?"),
     "a tier above that of a higher class": (
-        "policy", "precision: down", "tiers: {high: int8, low: fp32}", 11, 38, Code.INVALID_POLICY, "more accurately"),
+        "policy", "precision: down", "tiers: {high: int8, low: fp32}", 11, 39, Code.INVALID_POLICY, "more accurately"),
     "a glob that matches nothing": (
         "daemon", "slos: [slos/*.yaml]", "slos: [slos/*.yaml, sols/*.yaml]", 3, 21, Code.NO_SUCH_FILE,
         '"sols/*.yaml" matches no file'),
