@@ -21,7 +21,7 @@ from sloctl.load.results import Record, lag, quantile
 from sloctl.load.schedule import Phase
 
 TIMES = (1, 2, 4, 10)
-RAMP = (0.9, 1.0, 1.1, 1.3)
+RAMP = (1.0, 1.15, 1.3)
 GOALS = {2: share(97), 4: share(95), 10: share(90)}
 SHED_WITHIN = within(0.1)
 _FILL = 0.5  # seconds before each load, at 0.8×
@@ -122,15 +122,15 @@ def measure(
 ) -> Fixed:
     """The bed's first variant alone, in each setting; peers with one seed."""
     alone = pinned(bed, bed.variants[0])
-    peak, played = 0.0, dict[str, list[Played]]()
-    phases: list[Phase] = []
+    base = peak = 0.0  # what the loads are multiples of is the same in all settings
+    cells = dict[str, dict[int, Cell]]()
     for setting in settings:
         seeds = options.seeds if setting is OWN else options.seeds[:1]
         with running(alone, setting) as node:
-            peak = max(peak, peak_of(node, options.ramp))
-            phases = phases or loads(peak, options.seconds, bed.patience, times)
-            played[setting.name] = [node.play(phases, seed) for seed in seeds]
-    cells = {name: _cells(found, phases, bed.objective, times) for name, found in played.items()}
+            ramped = peak_of(node, options.ramp)
+            base, peak = base or ramped, max(peak, ramped)
+            phases = loads(base, options.seconds, node.drain, times)
+            cells[setting.name] = _cells([node.play(phases, seed) for seed in seeds], phases, bed.objective, times)
     return Fixed(alone, peak, cells)
 
 

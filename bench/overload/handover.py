@@ -16,7 +16,7 @@ from bench.overload.options import Options
 from sloctl.load.results import Record, quantile
 from sloctl.load.schedule import Phase
 
-_EACH = 2.0  # seconds that a variant serves
+_EACH = 1.5  # seconds that a variant serves
 _SWITCHES = 4
 _NEAR = 0.5  # seconds
 

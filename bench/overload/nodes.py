@@ -64,6 +64,11 @@ class Node:
         return self.drivers.begin(url, requests, streams, seed, self.bed.patience, clients)
 
     @property
+    def drain(self) -> float:
+        """Seconds after a load in which what is left of it ends: in a queue without a target, when clients give up."""
+        return self.bed.patience if "admission" in self.setting.model else self.bed.objective
+
+    @property
     def capacity(self) -> float:
         """Requests a second that the most accurate variant should carry, as it was measured when it was loaded.
 

@@ -61,7 +61,7 @@ def measure(bed: Bed, options: Options, settings: Sequence[Setting] = (OWN, *PEE
 def _once(node: Node, capacity: float, seconds: float, seed: int) -> tuple[float, float, float]:
     """Shares of the highest and the lowest class, and p99 of the highest, of one seed."""
     rate = _EACH * capacity
-    calm, spike, quiet = 1.0, 1.5 * seconds, node.bed.patience
+    calm, spike, quiet = 1.0, 1.5 * seconds, node.drain
 
     def stream(name: str, times: int) -> Stream:
         phases = [Phase("calm", calm, rate), Phase("spike", spike, times * rate), Phase("quiet", quiet, 0.0)]

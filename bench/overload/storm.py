@@ -20,7 +20,7 @@ from sloctl.load.results import Record, lag
 from sloctl.load.schedule import Phase
 
 GOAL = share(95)
-_CALM, _AFTER, _SOON = 5.0, 12.0, 5.0
+_CALM, _AFTER, _SOON = 4.0, 10.0, 5.0
 _STUBBORN = Naive(retries=3)
 
 

@@ -93,7 +93,7 @@ def _load(
     node: Node, peaks: dict[str, float], seconds: float, seed: int, lead: float
 ) -> tuple[Played, tuple[float, float]]:
     rate = ABOVE * max(peaks.values())
-    phases = [Phase("lead", _LEAD, lead), Phase("rise", 2 * seconds, rate), Phase("quiet", node.bed.patience, 0.0)]
+    phases = [Phase("lead", _LEAD, lead), Phase("rise", 2 * seconds, rate), Phase("quiet", node.drain, 0.0)]
     return node.play(phases, seed), spans(phases)["rise"]
 
 

@@ -6,6 +6,7 @@ import math
 import pytest
 
 from bench.overload import flapping, half_open
+from bench.overload.__main__ import Report
 from bench.overload.channel import Channels
 from bench.overload.clients import Helped, Naive
 from bench.overload.drivers import Drivers, Stream
@@ -38,6 +39,24 @@ def test_a_goal_is_met_if_its_worst_seed_is_within_the_bound(goal, values, worst
 def test_what_was_not_seen_meets_no_goal(values) -> None:
     assert not Finding("something", share(50), values).met
     assert not Finding("something", count(5), values).met
+
+
+def test_a_part_that_fails_costs_only_its_own_and_none_begins_when_the_time_is_over(capsys) -> None:
+    report = Report(["first", "second"], budget=60.0)
+
+    def fails() -> tuple[str, list[Finding]]:
+        raise OSError("no such device")
+
+    report.run("first", "One", fails)
+    report.run("second", "Two", lambda: ("a table", [Finding("two", count(0), (0.0,))]))
+    report.run("third", "Three", fails)
+    late = Report(["first"], budget=-1.0)
+    late.run("first", "One", fails)
+    assert ([found.what for found in report.findings], report.failed, late.failed) == (["two"], ["One"], ["One"])
+    told = capsys.readouterr()
+    assert "a table" in told.out
+    assert "no such device" in told.err
+    assert "Three" not in told.out
 
 
 def record(scheduled: float, latency: float, status: int = 200) -> Record:
