@@ -62,6 +62,7 @@ class Breaker:
         self._reopenings = 0  # since it was last closed for good
         self._permits = self._pending = 0
         self._credit = 0.0  # of calls, in the ramp
+        self._slow_from = config.slow_call_duration_threshold
         size = config.sliding_window_size
         counts = config.sliding_window_type == "COUNT_BASED"
         self._minimum = min(config.minimum_number_of_calls, size) if counts else config.minimum_number_of_calls
@@ -206,7 +207,7 @@ class Breaker:
             self._judge_probes(now, early=True)
 
     def _record(self, token: int, now: float | None, seconds: float, *, failed: bool) -> None:
-        slow = seconds >= self._config.slow_call_duration_threshold
+        slow = seconds >= self._slow_from
         if slow:
             self.calls.slow += 1
         state, results = self.state, self.results

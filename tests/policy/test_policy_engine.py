@@ -359,13 +359,17 @@ def test_an_override_of_shares_leaves_other_classes_to_the_rules() -> None:
     assert it.state.admit == (1.0, 0.5, 0.2)
 
 
-def test_a_breaker_held_by_hand_ignores_rules_and_closes_at_the_end() -> None:
+@pytest.mark.parametrize(
+    ("command", "state"),
+    [("force_open", "forced_open"), ("disable", "disabled"), ("metrics_only", "metrics_only")],
+)
+def test_a_breaker_held_by_hand_ignores_rules_and_closes_at_the_end(command: str, state: str) -> None:
     it = plant(DOWN | {"name": "trip", "action": {"breaker": "trip"}})
-    it.overrides = [Override("digits", "breaker", "force_open", it.now + 2)]
+    it.overrides = [Override("digits", "breaker", command, it.now + 2)]
     it.run(0.25, {"queue_length": 40})
-    it.state = State("fp32", it.state.admit, "forced_open")
+    it.state = State("fp32", it.state.admit, state)
     it.run(5, {"queue_length": 40})
-    assert it.commands == ["force_open", "close"]
+    assert it.commands == [command, "close"]
 
 
 def test_a_breaker_that_lost_its_command_is_told_again() -> None:
