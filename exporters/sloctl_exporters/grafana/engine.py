@@ -124,11 +124,11 @@ def _traffic() -> list[Panel]:
             Target(_q.gauge(c.VARIANT_CAPACITY, _VARIANT), f"{_NAME} capacity"),
         ),
         lines(
-            "Slowdown",
-            "Time of batches without a pause before them, over what the same took when measured; 1: as measured.",
-            "short",
-            Target(share(_q.rate(c.BATCH_SECONDS, _VARIANT), _q.rate(c.BATCH_MEASURED_SECONDS, _VARIANT)), _NAME),
-            empty=_NO_REQUESTS,
+            "Time of batches, and as measured",
+            "Seconds a second of batches without a pause before them, and what the same took when measured.",
+            "percentunit",
+            Target(_q.rate(c.BATCH_SECONDS, _VARIANT), _NAME),
+            Target(_q.rate(c.BATCH_MEASURED_SECONDS, _VARIANT), f"{_NAME} as measured"),
         ),
         lines(
             "Latency",
