@@ -45,4 +45,4 @@ class Reserve:
     def rows_before(self, index: int, own: float) -> float:
         """Rows of others that may run before `own` rows of a class that wait have run; infinite without a share."""
         share = self.shares[index]
-        return max(own - max(self._credit[index], 0.0), 0.0) / share if share else math.inf
+        return max(own - self._credit[index], 0.0) / share if share else math.inf

@@ -26,6 +26,7 @@ _SAMPLES = 30
 _FEWEST = 8  # for a trend
 _CERTAIN = 4.0  # standard deviations of Kendall's statistic; a straight rise of 30 samples has 7.8
 _OUTSTANDING = 3.0  # times the noise
+_SOON = 0.5  # seconds
 _ROBUST = 1.4826  # of a normal distribution: its deviation over its median absolute deviation
 
 
@@ -76,12 +77,16 @@ class Forecast:
         self._jumped: float | None = None  # since when readings stand out above the line
         self._line: Line | None = None
         self._now = self.newest = math.nan
+        self._readings: deque[tuple[float, float]] = deque()  # of the last `_SOON` seconds, and one before
 
     def observe(self, now: float, rate: float) -> None:
         """Takes a reading; one without data is passed over, and a gap makes the history begin anew."""
         if math.isnan(rate):
             return
         self._now, self.newest = now, rate
+        self._readings.append((now, rate))
+        while len(self._readings) > 2 and self._readings[1][0] <= now - _SOON:
+            self._readings.popleft()
         line = self._line
         if self._samples and now - self._samples[-1][0] > 3 * self._spacing:
             self._samples.clear()
@@ -131,6 +136,19 @@ class Forecast:
     def jumped_for(self) -> float | None:
         """Seconds for which readings have stood out above the line, None if they do not."""
         return None if self._jumped is None else self._now - self._jumped
+
+    def arriving(self) -> float:
+        """The rate of the last half second in a jump, less what chance may add; NaN where there is none.
+
+        A reading is the mean of `SPAN` seconds. What it grows by in d seconds is what came in them less what fell out
+        of it, which was on the line: so the rate in them is the line's and SPAN/d times the growth.
+        """
+        then, before = self._readings[0] if self._readings else (self._now, math.nan)
+        seconds = self._now - then
+        if self._jumped is None or self._line is None or not 0 < seconds <= SPAN:
+            return math.nan
+        rate = self._line.value(self._now) + SPAN / seconds * (self.newest - before)
+        return rate - _OUTSTANDING * math.sqrt(max(rate, 0.0) / seconds)
 
     def now(self) -> float:
         """The rate now: the line's, or a reading above it less the noise that it may hold."""

@@ -81,13 +81,19 @@ class Planner:
             found = goal.up(current, above, load) if self._forecast.settled else None
         else:
             # What stands out may be noise, and is no reason to go; once it is one, its whole must be carried.
-            load = max(load, self._forecast.newest * rows) if self._forecast.jumped_for() is not None else load
+            load = self._jumped_to(load, rows)
             found = self._settled(goal.down(current, self._usable(tick, self._ladder[at + 1 :]), load), tick, at)
         up = found is not None and place(found.variant) < at
         self.target = found.variant if found else None
         self.reason = self._explain(load, current, found, up=up)
         if found is not None:
             self.context["targetCapacity"] = found.capacity
+
+    def _jumped_to(self, load: float, rows: float) -> float:
+        """The load to carry in a jump: at least the whole of a reading, and what has come since the last ones."""
+        if self._forecast.jumped_for() is None:
+            return load
+        return max(load, *[rate * rows for rate in (self._forecast.newest, self._forecast.arriving()) if rate == rate])
 
     def _note(self, current: Option, load: float, load_now: float) -> None:
         """What an account of a decision needs besides its facts."""
