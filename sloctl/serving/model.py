@@ -140,7 +140,7 @@ class ModelService:
         variant = self._variant_for(priority, wish)
         self.last_request = now
         # Lower classes do not count: they run later, and a queue full of them must not shut the higher ones out.
-        wait = self._lane.busy(variant) + queues.work(priority, variant, tenant) + variant.cost.one
+        wait = self._lane.busy(variant) + queues.work(priority, variant, tenant) + variant.sizes.predict(1)
         full = entrance.full(variant, self.inflight, queues.length)
         alone = full and not queues.yields(priority, tenant)  # nobody whose place it could take
         ticket = entrance.admit(now, priority, deadline, started, variant, wait, full=alone)
@@ -533,7 +533,7 @@ class ModelService:
         for variant in self.variants:
             variant.cost.rest()
         for line in self._queues:
-            for pending in line.expire(now + line.variant.cost.one):
+            for pending in line.expire(now + line.variant.sizes.predict(1)):
                 self._expire(pending, line.variant)
         self._guard.tick(now)
         self.cells.queue_length.set(self._queues.length)
