@@ -140,7 +140,8 @@ class ModelService:
         variant = self._variant_for(priority, wish)
         self.last_request = now
         # Lower classes do not count: they run later, and a queue full of them must not shut the higher ones out.
-        wait = self._lane.busy(variant) + queues.work(priority, variant, tenant) + variant.sizes.predict(1)
+        ahead = queues.work(priority, variant, tenant, self._routing.route(priority))
+        wait = self._lane.busy(variant) + ahead + variant.sizes.predict(1)
         full = entrance.full(variant, self.inflight, queues.length)
         alone = full and not queues.yields(priority, tenant)  # nobody whose place it could take
         ticket = entrance.admit(now, priority, deadline, started, variant, wait, full=alone)
@@ -257,7 +258,7 @@ class ModelService:
         if word is not self._word:
             self._apply(word)
         self._choose()
-        line = self._queues.turn(self._lane.takes)
+        line = self._queues.turn(self._lane.takes, self._routing.route)
         if line is not None:
             self._next_batch(line)
         self._schedule()

@@ -2,8 +2,9 @@
 
 Without tiers and wishes there is one line, that of the serving variant. Where several have something, the one with the
 highest class goes next, or the one with the class whose reserved share is due; of equals the one whose turn is longest
-ago. So on one device the variants take turns batch by batch, and a variant that takes nothing for now holds up nobody
-else's line.
+ago. A slower variant than that of the class, which requests insist on, has no turn while more than a batch waits for
+that of the class. So a variant that takes nothing for now holds up nobody else's line, and who insists on a slow one
+takes no more than what the others leave.
 
 A request is in the line of the variant that is to serve it. When that changes (a switch, a tier, a variant that is
 gone), `move` puts what waits where it belongs.
@@ -52,9 +53,13 @@ class Line(Batcher[Pending]):
         """Requests that wait by class, in this line."""
         return super().waiting()
 
-    def place(self, lead: int) -> int:
-        """Its place among the lines: before all while the leading class waits in it, else that of its highest class."""
-        return -1 if self._queues[lead] else next(index for index, queue in enumerate(self._queues) if queue)
+    def head(self, lead: int) -> int:
+        """The class that is first in it: the leading one while it waits here, else the highest."""
+        return lead if self._queues[lead] else next(index for index, queue in enumerate(self._queues) if queue)
+
+    def above(self, priority: int) -> int:
+        """Rows of the classes above one."""
+        return sum(self._rows[:priority])
 
     def loses(self, priority: int) -> int:
         """The class that would give way to a new request of this one, -1 without any."""
@@ -102,8 +107,11 @@ class Queues:
             found = self._lines[variant] = Line(variant, self._classes, rows, self, fair=self._fair, reserve=reserve)
         return found
 
-    def turn(self, takes: Callable[[Variant], bool]) -> Line | None:
-        """The line whose turn it is among those that are ready, and has it now; None if nothing can start."""
+    def turn(self, takes: Callable[[Variant], bool], route: Callable[[int], Variant]) -> Line | None:
+        """The line whose turn it is among those that are ready, and has it now; None if nothing can start.
+
+        `route` gives the variant of a class.
+        """
         ready = self.ready(takes)
         if not ready:
             return None
@@ -112,7 +120,7 @@ class Queues:
             waiting = self.waiting()
             highest = next(index for index, count in enumerate(waiting) if count)
             lead = highest if self._reserve is None else self._reserve.leads(waiting)
-            line = min(ready, key=lambda each: each.place(lead))
+            line = min(ready, key=lambda each: self._place(each, lead, route))
         if len(self._lines) > 1:
             self._lines[line.variant] = self._lines.pop(line.variant)
         return line
@@ -120,6 +128,12 @@ class Queues:
     def ready(self, takes: Callable[[Variant], bool]) -> list[Line]:
         """The lines that have something for a variant which takes a batch now."""
         return [line for line in self._lines.values() if line.length and takes(line.variant)]
+
+    def _place(self, line: Line, lead: int, route: Callable[[int], Variant]) -> tuple[int, bool]:
+        head = line.head(lead)
+        own = route(head)
+        slower = line.variant.cost.seconds_per_row > own.cost.seconds_per_row
+        return (-1 if head == lead else head), slower and self.line(own).rows > line.max_rows
 
     def yields(self, priority: int, tenant: Tenant) -> bool:
         """Whether a place is there to take for a new request (see `Batcher.yields`)."""
@@ -134,18 +148,21 @@ class Queues:
         """Requests that wait by class."""
         return tuple(map(sum, zip(*[line.counts for line in self._lines.values()], strict=True)))
 
-    def work(self, priority: int, variant: Variant, tenant: Tenant) -> float:
-        """Seconds of the device that go before a new request of this class on this variant.
+    def work(self, priority: int, variant: Variant, tenant: Tenant, own: Variant) -> float:
+        """Seconds of the device that go before a new request of this class, whose variant is `own`, on a variant.
 
         Not less than if all that waits on the device ran on this variant: whoever asks for a slow variant while others
         are served with a fast one waits as if that held for all. So under overload they are the first to be refused.
         """
-        pace = variant.cost.seconds_per_row
+        pace, usual = variant.cost.seconds_per_row, own.cost.seconds_per_row
         seconds, total = 0.0, 0.0
         for line in self._lines.values():
             if line.length and line.variant.device == variant.device:
+                each = line.variant.cost.seconds_per_row
                 rows = line.ahead(priority, tenant)[1]
-                seconds += rows * line.variant.cost.seconds_per_row
+                if each > usual >= pace:
+                    rows = min(rows, line.above(priority) + line.max_rows)
+                seconds += rows * each
                 total += rows
         return max(seconds, total * pace)
 

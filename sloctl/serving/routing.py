@@ -64,6 +64,10 @@ class Routing:
         """Whether nothing may wait for it: it cannot run, and does not serve the model."""
         return variant is not self._rotation.serving and not self.usable(variant)
 
+    def route(self, priority: int) -> Variant:
+        """The variant of a class while some variant serves."""
+        return self._routes[priority]
+
     def find(self, priority: int, wish: Wish | None) -> Variant | Unmet:
         """The variant for a request of a class while some variant serves."""
         own = self._routes[priority]

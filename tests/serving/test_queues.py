@@ -59,13 +59,13 @@ def test_the_highest_class_goes_first_and_equals_take_turns(slow, fast):
     it = queues(*[(slow, Request(1)) for _ in range(20)], *[(fast, Request(1)) for _ in range(20)])
     turns = []
     for _ in range(4):
-        line = it.turn(takes_all)
+        line = it.turn(takes_all, lambda _: slow)
         line.take(0.0)
         turns.append(line.variant.name)
     assert turns == ["fp32", "int8"] * 2
     it.line(fast).add(Request(0))
-    it.turn(takes_all)
-    assert it.turn(takes_all).variant is fast, "whosever turn it was"
+    it.turn(takes_all, lambda _: slow)
+    assert it.turn(takes_all, lambda _: slow).variant is fast, "whosever turn it was"
 
 
 def test_a_reserved_share_holds_across_the_lines(slow, fast):
@@ -75,30 +75,47 @@ def test_a_reserved_share_holds_across_the_lines(slow, fast):
         it.line(fast).add(Request(1))
     rows = {slow: 0, fast: 0}
     for _ in range(40):
-        line = it.turn(takes_all)
+        line = it.turn(takes_all, lambda _: slow)
         rows[line.variant] += len(line.take(0.0)[0])
     assert rows[fast] / 320 == pytest.approx(0.25, abs=8 / 320)
 
 
 def test_a_line_whose_variant_takes_nothing_is_passed_over(slow, fast):
     it = queues((slow, Request(0)), (fast, Request(2)))
-    assert it.turn(lambda variant: variant is fast).variant is fast
-    assert it.turn(lambda _: False) is None
+    assert it.turn(lambda variant: variant is fast, lambda _: slow).variant is fast
+    assert it.turn(lambda _: False, lambda _: slow) is None
 
 
 def test_what_goes_before_a_request_is_never_less_than_if_all_ran_on_its_variant(slow, fast):
     it = queues(*[(fast, Request(1)) for _ in range(10)])
-    assert it.work(1, fast, NOBODY) == pytest.approx(0.010)
-    assert it.work(1, slow, NOBODY) == pytest.approx(0.100), "the first to be refused"
-    assert it.work(0, slow, NOBODY) == 0.0, "lower classes run later"
+    assert it.work(1, fast, NOBODY, fast) == pytest.approx(0.010)
+    assert it.work(1, slow, NOBODY, fast) == pytest.approx(0.100), "the first to be refused"
+    assert it.work(0, slow, NOBODY, fast) == 0.0, "lower classes run later"
     it.line(slow).add(Request(1))
-    assert it.work(1, fast, NOBODY) == pytest.approx(0.020), "what others need of the device counts"
+    assert it.work(1, fast, NOBODY, slow) == pytest.approx(0.020), "what others need of the device counts"
+    for _ in range(99):
+        it.line(slow).add(Request(1))
+    assert it.work(1, fast, NOBODY, fast) == pytest.approx(0.090), "of who insists on a slower one no more than a batch"
+    assert it.work(2, fast, NOBODY, fast) == pytest.approx(1.010), "but all of a higher class"
+
+
+def test_in_a_class_who_insists_on_a_slower_variant_goes_after_those_who_do_not(slow, fast):
+    it = queues(*[(slow, Request(1)) for _ in range(9)], *[(fast, Request(1)) for _ in range(17)], (slow, Request(0)))
+    first = it.turn(takes_all, lambda _: fast)
+    assert first.variant is slow, "the highest class, whatever it insists on"
+    first.take(0.0)
+    turns = []
+    for _ in range(4):
+        line = it.turn(takes_all, lambda _: fast)
+        line.take(0.0)
+        turns.append(line.variant.name)
+    assert turns == ["int8", "int8", "fp32", "int8"], "its turn comes once no more than a batch waits for the others"
 
 
 def test_a_variant_on_a_device_of_its_own_waits_for_nobody_elses(slow, fast):
     fast.device = "cuda:1"
     it = queues(*[(slow, Request(1)) for _ in range(10)])
-    assert it.work(1, fast, NOBODY) == 0.0
+    assert it.work(1, fast, NOBODY, fast) == 0.0
 
 
 def test_in_a_full_queue_the_lowest_class_goes_first_whatever_it_waits_for(slow, fast):
@@ -141,4 +158,4 @@ def test_a_plain_switch_keeps_the_line_as_it_is(slow, fast):
     it.move(lambda _: fast)
     assert it.line(fast) is before
     assert before.since == 0.0
-    assert it.turn(takes_all).variant is fast
+    assert it.turn(takes_all, lambda _: slow).variant is fast

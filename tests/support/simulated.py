@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sloctl.admission.tenants import Tenants
+from sloctl.admission.tiers import Wish
 from sloctl.board import Board
 from sloctl.config.daemon import DaemonConfig
 from sloctl.config.runtime import Runtime
@@ -157,6 +158,7 @@ class Ended:
     outcome: str
     seconds: float
     tenant: str = ""
+    precision: str = ""  # that it asked for
 
 
 class Case:
@@ -206,27 +208,34 @@ class Case:
         return [each.seconds for each in self.ended if each.outcome == "ok"]
 
     def request(
-        self, when: float, rows: int = 1, priority: int = 0, deadline: float = 60.0, tenant: str = "default"
+        self,
+        when: float,
+        rows: int = 1,
+        priority: int = 0,
+        deadline: float = 60.0,
+        tenant: str = "default",
+        precision: str = "",
     ) -> None:
         """Plans a request."""
 
         def end(outcome: str) -> None:
-            self.ended.append(Ended(when, priority, outcome, self.world.now - when, tenant))
+            self.ended.append(Ended(when, priority, outcome, self.world.now - when, tenant, precision))
 
         def answered(outcome: str) -> None:
             self.model.leave()
             end(outcome)
 
         def arrive() -> None:
-            whose = self.tenants.find(tenant, when)
+            whose, wish = self.tenants.find(tenant, when), Wish(precision) if precision else None
             try:
-                ticket = self.model.admit(when, priority, when + deadline, when, whose)
+                ticket = self.model.admit(when, priority, when + deadline, when, whose, wish)
             except RequestError as error:
                 end(error.outcome)
                 return
             inputs = {"x": np.ones((rows, 4), np.float32)}
             until, answer = when + deadline, Answer(answered)
-            self.model.enqueue(Pending(inputs, rows, None, priority, until, when, ticket, answer, None, tenant=whose))
+            pending = Pending(inputs, rows, None, priority, until, when, ticket, answer, None, tenant=whose, wish=wish)
+            self.model.enqueue(pending)
 
         self.world.at(when, arrive)
 

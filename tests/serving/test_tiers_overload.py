@@ -1,0 +1,76 @@
+"""Two variants on one device under overload, in simulated time: who is refused, and who is not touched."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from simulated import FULL, HANDING_OVER, Case, Ended, seconds
+
+TIMES, FASTER = 5, 4  # the device's slowness, and how much faster int8 is
+CAPACITY = {"fp32": FULL / (TIMES * seconds(FULL) + HANDING_OVER)}  # requests/s
+CAPACITY["int8"] = FULL / (TIMES / FASTER * seconds(FULL) + HANDING_OVER)
+OBJECTIVE = 0.25
+HIGH, NORMAL, LOW = range(3)
+FP32, INT8, AS_MODEL = 0, 1, -1
+SEEDS = range(3)
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Callable[..., Case]:
+    def make(variant: int, *tiers: int) -> Case:
+        model: dict[str, Any] = {"variants": ["fp32", "int8"], "maxBatch": FULL, "breaker": {"enabled": False}}
+        scale = {"fp32": TIMES, "int8": TIMES / FASTER}
+        made = Case(tmp_path, model=model | {"clientPrecision": True}, scale=scale, targets={"m": OBJECTIVE})
+        cell = made.model._control
+        cell.write(replace(cell.read(), variant=variant, tiers=tiers or (AS_MODEL,) * 3))
+        made.model.tick()
+        return made
+
+    return make
+
+
+def arrive(case: Case, rate: float, end: float, seed: int, **request: Any) -> None:
+    numbers = np.random.default_rng((seed, *map(ord, str(sorted(request.items())))))
+    for when in np.sort(numbers.uniform(0.0, end, numbers.poisson(rate * end))):
+        case.request(float(when), **request)
+
+
+def share(ended: Iterable[Ended], **of: Any) -> float:
+    """Share of the requests from the second second on that were answered within the objective."""
+    chosen = [e for e in ended if e.came >= 1.0 and all(getattr(e, name) == value for name, value in of.items())]
+    return sum(e.outcome == "ok" and e.seconds <= OBJECTIVE for e in chosen) / len(chosen)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_who_insists_on_the_slow_variant_gets_what_the_others_leave(case, seed):
+    """int8 would carry what asks for nothing; the others want as much as a device on fp32 has, besides."""
+    degraded = case(INT8)
+    arrive(degraded, 0.7 * CAPACITY["int8"], 6.0, seed, priority=NORMAL)
+    arrive(degraded, CAPACITY["fp32"], 6.0, seed, priority=NORMAL, precision="fp32")
+    degraded.last(7.0)
+    insists, follows = share(degraded.ended, precision="fp32"), share(degraded.ended, precision="")
+    assert follows >= 0.99
+    assert 0.7 + insists == pytest.approx(1.0, abs=0.05), "what is left of the device, and all of it"
+    assert {each.outcome for each in degraded.ended} <= {"ok", "overloaded"}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_while_there_is_room_whoever_names_a_variant_is_served(case, seed):
+    calm = case(INT8)
+    arrive(calm, 0.3 * CAPACITY["int8"], 6.0, seed, priority=NORMAL)
+    arrive(calm, 0.2 * CAPACITY["fp32"], 6.0, seed, priority=NORMAL, precision="fp32")
+    calm.last(7.0)
+    assert share(calm.ended) >= 0.99
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_flood_of_low_requests_on_int8_does_not_touch_high_ones_on_fp32(case, seed):
+    tiered = case(FP32, AS_MODEL, AS_MODEL, INT8)
+    arrive(tiered, 0.3 * CAPACITY["fp32"], 6.0, seed, priority=HIGH)
+    arrive(tiered, 5 * CAPACITY["int8"], 6.0, seed, priority=LOW)
+    tiered.last(7.0)
+    assert share(tiered.ended, priority=HIGH) >= 0.99
+    assert {device.batches != [] for device in tiered.devices} == {True}, "both variants ran"
