@@ -20,7 +20,8 @@ from sloctl.load.schedule import Phase
 ABOVE = 1.2  # of the fastest variant's peak
 GOAL = share(90)
 SWITCH_WITHIN = within(1.0)
-_LEAD = 2.0  # seconds at half of the most accurate variant's peak
+_LEAD = 1.0  # seconds at half of the variant's peak
+_SETTLED = 7.0  # seconds of that for the planner, whose past is to be a calm one: its window, and what a reading covers
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,15 @@ def measure(bed: Bed, options: Options) -> Switched:
     for variant in reversed(bed.variants):  # the fastest first: its peak gives the load
         with running(pinned(bed, variant), OWN) as node:
             peaks[variant] = peak_of(node, options.ramp)
-            played, span = _load(node, peaks, options.seconds, options.seeds[0], lead=0.5 * peaks[variant])
+            lead = Phase("lead", _LEAD, 0.5 * peaks[variant])
+            played, span = _load(node, lead, max(peaks.values()), options.seconds, options.seeds[0])
             pins[variant], shares[variant] = _result(played, span, bed.objective)
     steered, after = [], []
     with running(bed, STEERED) as node:
         for number, seed in enumerate(options.seeds, start=1):
             node.wait_for(bed.variants[0])
-            played, span = _load(node, peaks, options.seconds, seed, lead=0.5 * peaks[bed.variants[0]])
+            lead = Phase("lead", _SETTLED, 0.5 * peaks[bed.variants[0]])
+            played, span = _load(node, lead, max(peaks.values()), options.seconds, seed)
             found, shares[f"seed {number}"] = _result(played, span, bed.objective)
             steered.append(found)
             other = [r.finished for r in played.of("rise") if r.variant not in {None, bed.variants[0]}]
@@ -89,11 +92,9 @@ def measure(bed: Bed, options: Options) -> Switched:
     return Switched(bed, order, {name: pins[name] for name in order}, tuple(steered), tuple(after), shares)
 
 
-def _load(
-    node: Node, peaks: dict[str, float], seconds: float, seed: int, lead: float
-) -> tuple[Played, tuple[float, float]]:
-    rate = ABOVE * max(peaks.values())
-    phases = [Phase("lead", _LEAD, lead), Phase("rise", 2 * seconds, rate), Phase("quiet", node.drain, 0.0)]
+def _load(node: Node, lead: Phase, fastest: float, seconds: float, seed: int) -> tuple[Played, tuple[float, float]]:
+    """What became of a rise to more than the fastest variant's peak, and from when to when it lasted."""
+    phases = [lead, Phase("rise", 2 * seconds, ABOVE * fastest), Phase("quiet", node.drain, 0.0)]
     return node.play(phases, seed), spans(phases)["rise"]
 
 
