@@ -17,7 +17,7 @@ Locking: none; one thread uses it. Time and space: O(1) a call, and the window's
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import nan
 
 from sloctl.admission.backoff import wait_in_open_state
@@ -111,6 +111,16 @@ class Breaker:
         """The call gave a result after so many seconds."""
         self.calls.successful += 1
         self._record(token, now, seconds, failed=False)
+
+    def successes(self, tokens: Sequence[int], now: float, seconds: float = 0.0) -> None:
+        """As many successes as there are tokens, of calls that ended together."""
+        results = self.results
+        if self.state is BreakerState.CLOSED and seconds < self._slow_from and not (results.failures or results.slow):
+            self.calls.successful += len(tokens)
+            results.add_good(now, tokens.count(self.generation))
+            return
+        for token in tokens:
+            self.success(token, now, seconds)
 
     def failure(self, token: int, now: float | None = None, seconds: float = 0.0) -> None:
         """The call failed in a way that tells against the engine."""

@@ -67,7 +67,7 @@ class Gate:
         that is not known), `slack` what has to be added to be nearly sure, `full` whether there is no room for it.
         """
         breaker = self.breaker
-        if breaker.refuses(now):
+        if not breaker.steady and breaker.refuses(now):
             return Refusal(Reason.BREAKER, max(breaker.retry_after(now), _LEAST_WAIT))
         if not self._shares.admit(class_index):
             return Refusal(Reason.SHED, _SHED_WAIT)

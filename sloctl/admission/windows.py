@@ -26,6 +26,11 @@ class Window:
     def advance(self, now: float) -> None:
         """Forgets what is too old by `now`."""
 
+    def add_good(self, now: float, calls: int) -> None:
+        """Adds so many results that neither failed nor were slow."""
+        for _ in range(calls):
+            self.add(now, failed=False, slow=False)
+
     @property
     def failure_rate(self) -> float:
         """Failures in per cent of the calls, 0 without any."""
@@ -61,6 +66,13 @@ class CallWindow(Window):
         self.failures += failed
         self.slow += slow
         self._at = at + 1 if at + 1 < self._size else 0
+
+    def add_good(self, now: float, calls: int) -> None:
+        """The same; where there are only good results already it does not matter which of them are kept."""
+        if self.failures or self.slow:
+            super().add_good(now, calls)
+        else:
+            self.calls = min(self.calls + calls, self._size)
 
 
 class TimeWindow(Window):

@@ -37,15 +37,14 @@ class Entrance:
         self.bound = 0  # requests in flight that the control plane allows; 0: as many as the limit does
         self.target = config.admission.seconds
         self._config = config
+        self._most = config.max_queue
         self._classes = classes
         self._estimates: dict[str, _Estimates] = {}
         self._rows = 1.0  # of a request, in the mean
 
     def full(self, variant: Variant, inflight: int, queued: int) -> bool:
         """Whether one more request would be one too many, in flight or waiting."""
-        return (
-            inflight >= self._of(variant).limit.value or queued >= self._config.max_queue or 0 < self.bound <= inflight
-        )
+        return inflight >= self._of(variant).limit.value or queued >= self._most or 0 < self.bound <= inflight
 
     def limit(self, variant: Variant) -> float:
         """Requests that may be in flight on a variant."""

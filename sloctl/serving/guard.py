@@ -48,11 +48,9 @@ class Guard:
     def succeeded(self, batch: list[Pending], variant: Variant, now: float, seconds: float) -> None:
         """These requests were answered by a run that took so long."""
         mine = 0.0 if seconds >= self._slow and self._rotation.spared(variant) else seconds
-        own, other = self.breaker, variant.breaker
-        for pending in batch:
-            own.success(pending.token, now, mine)
-            other.success(pending.variant_token, now, seconds)
-        if not other.steady:
+        self.breaker.successes([pending.token for pending in batch], now, mine)
+        variant.breaker.successes([pending.variant_token for pending in batch], now, seconds)
+        if not variant.breaker.steady:
             self._look_for_others(now)
 
     def failed(self, batch: list[Pending], variant: Variant | None, now: float, seconds: float) -> None:

@@ -71,6 +71,8 @@ class Lane:
 
     def busy(self, variant: Variant) -> float:
         """The same for the calls on the device that the variant is on."""
+        if not self.jobs:
+            return 0.0
         return self._remaining([job for job in self.jobs if job.variant.device == variant.device])
 
     def _remaining(self, jobs: list[Job]) -> float:

@@ -137,12 +137,14 @@ class ModelService:
             self._apply(word)
         self.require()
         entrance, queues = self._entrance, self._queues
-        variant = self._variant_for(priority, wish)
+        own = self._routing.route(priority)
+        variant = own if wish is None else self._variant_for(priority, wish)
         self.last_request = now
+        queued = queues.length
         # Lower classes do not count: they run later, and a queue full of them must not shut the higher ones out.
-        ahead = queues.work(priority, variant, tenant, self._routing.route(priority))
+        ahead = queues.work(priority, variant, tenant, own) if queued else 0.0
         wait = self._lane.busy(variant) + ahead + variant.sizes.predict(1)
-        full = entrance.full(variant, self.inflight, queues.length)
+        full = entrance.full(variant, self.inflight, queued)
         alone = full and not queues.yields(priority, tenant)  # nobody whose place it could take
         ticket = entrance.admit(now, priority, deadline, started, variant, wait, full=alone)
         if isinstance(ticket, Refusal):
@@ -155,12 +157,11 @@ class ModelService:
         self.inflight += 1
         return ticket
 
-    def _variant_for(self, priority: int, wish: Wish | None) -> Variant:
-        """The variant that is to serve a request. Raises RequestError."""
-        if wish is not None:
-            allowed = self.config.client_precision
-            if not allowed or (allowed is not True and self._classes[priority] not in allowed):
-                raise RequestError(403, f"model {self.name!r} does not let these requests choose their precision")
+    def _variant_for(self, priority: int, wish: Wish) -> Variant:
+        """The variant that is to serve a request with a wish. Raises RequestError."""
+        allowed = self.config.client_precision
+        if not allowed or (allowed is not True and self._classes[priority] not in allowed):
+            raise RequestError(403, f"model {self.name!r} does not let these requests choose their precision")
         found = self._routing.find(priority, wish)
         if isinstance(found, Unmet):
             raise _unmet(found)

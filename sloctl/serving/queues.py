@@ -86,7 +86,10 @@ class Queues:
     @property
     def length(self) -> int:
         """Requests that wait."""
-        return sum([line.length for line in self._lines.values()])
+        total = 0
+        for line in self._lines.values():
+            total += line.length
+        return total
 
     @property
     def max_rows(self) -> int:
