@@ -43,6 +43,7 @@ class Headers:
         self._timeout = (serving.timeout_header or "").encode()
         self._tenant = tenants.header.encode() if tenants else b""
         self.names = frozenset({self._priority, self._timeout, self._tenant, _PRECISION, _ACCURACY} - {b""})
+        self.words = frozenset(name.decode() for name in self.names)  # the same for gRPC
         self.nothing = Asked(tenants.default if tenants else "")
         self._checked = lru_cache(_REMEMBERED)(self._check)  # most requests are like one before
 

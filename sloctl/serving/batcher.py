@@ -91,6 +91,8 @@ class Batcher(Generic[_T]):
 
         The batch would start in `busy` seconds and take as long as `sizes` says.
         """
+        if self.length == 1 and self._reserve is None:
+            return self._take_only(now + busy, sizes)
         forming: Formation[_T] = Formation(now + busy, sizes, self.max_rows)
         waited = self.waiting()
         for queue in self._order(waited):
@@ -107,6 +109,17 @@ class Batcher(Generic[_T]):
             self._reserve.ran(waited, ran, self.max_rows)
         self.length -= len(batch) + len(dropped)
         return batch, dropped
+
+    def _take_only(self, start: float, sizes: Sizes) -> tuple[list[_T], list[_T]]:
+        """The same for the only request that waits: nothing is to be formed."""
+        index = next(index for index, queue in enumerate(self._queues) if queue)
+        queue = self._queues[index]
+        request = queue.popleft()
+        self.length = self.rows = self._rows[index] = 0
+        if request.deadline > start + sizes.predict(request.rows):
+            return [request], []
+        queue.refund(request)
+        return [], [request]
 
     def waiting(self) -> tuple[int, ...]:
         """Requests that wait by class, of all that share a reserve."""

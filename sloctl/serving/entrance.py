@@ -38,6 +38,7 @@ class Entrance:
         self.target = config.admission.seconds
         self._config = config
         self._most = config.max_queue
+        self._patience = min(_PATIENCE, self.target / (2 * TOLERANCE))
         self._classes = classes
         self._estimates: dict[str, _Estimates] = {}
         self._rows = 1.0  # of a request, in the mean
@@ -61,6 +62,10 @@ class Entrance:
     def learn(self, variant: Variant, batch: list[Pending], rows: int, now: float, inflight: int) -> None:
         """A batch came back."""
         estimates, cost, requests = self._of(variant), variant.cost, len(batch)
+        if self.target == math.inf and 2 * inflight < estimates.limit.value:
+            oldest = batch[0].enqueued  # and where even it was not long here, there is nothing to learn
+            if requests == 1 and now - oldest <= self._patience:
+                return
         self._rows += _MEMORY * (rows / requests - self._rows)
         mean = now - sum([pending.enqueued for pending in batch]) / requests
         estimates.limit.observe(mean, self._baseline(variant), inflight, self._least(variant))
@@ -99,7 +104,7 @@ class Entrance:
 
     def _baseline(self, variant: Variant) -> float:
         """Seconds of a request that waits for one batch and runs in the next."""
-        return max(2 * variant.cost.full, min(_PATIENCE, self.target / (2 * TOLERANCE)))
+        return max(2 * variant.cost.full, self._patience)
 
     def _least(self, variant: Variant) -> float:
         """Requests with which the device stays busy: a full batch in each of its contexts, and one that forms."""

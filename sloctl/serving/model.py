@@ -199,12 +199,13 @@ class ModelService:
 
     def _schedule(self) -> None:
         """Plans the next drain, unless it is planned or nothing could start."""
-        if self._handle is not None:
+        if self._handle is not None or not self._queues.length:
             return
         ready = self._queues.ready(self._lane.takes)
         if not ready:
             return  # until something comes or a call comes back
-        wait = min([self._patience(line) for line in ready])
+        idle = not self._lane.jobs and not self.config.batch_wait
+        wait = 0.0 if idle else min([self._patience(line) for line in ready])
         self._later = wait > 0
         self._planned = self._clock() + wait if self._later else 0.0
         plan = partial(self._loop.call_later, wait) if self._later else self._loop.call_soon
@@ -399,8 +400,7 @@ class ModelService:
         cells.engine.observe(execution.engine_seconds)
         cells.enqueue.observe(execution.enqueue_seconds)
         cells.batch.observe(rows)
-        padding = variant.sizes.padded(rows) - rows
-        if padding:
+        if (padding := variant.sizes.padded(rows) - rows) > 0:
             cells.padding.inc(padding)
         cells.inferences.inc(rows if result.bad is None else rows - int(result.bad.sum()))
         context = (variant, execution.context)
@@ -470,7 +470,7 @@ class ModelService:
         """Follows the control word and health to the variants that serve, and moves what waits to them."""
         self._rotation.choose()
         changed = self._routing.refresh()
-        if changed or any(line.length and self._routing.stranded(line.variant) for line in self._queues):
+        if changed or any(map(self._routing.stranded, self._queues.besides(self.serving))):
             for pending, why in self._queues.move(lambda each: self._routing.find(each.priority, each.wish)):
                 self._lose_variant(pending, why)
 

@@ -91,6 +91,10 @@ class Queues:
             total += line.length
         return total
 
+    def besides(self, serving: Variant | None) -> list[Variant]:
+        """The other variants that something waits for."""
+        return [line.variant for line in self._lines.values() if line.length and line.variant is not serving]
+
     @property
     def max_rows(self) -> int:
         """The largest batch."""
@@ -119,13 +123,14 @@ class Queues:
         if not ready:
             return None
         line = ready[0]
+        if len(self._lines) == 1:
+            return line
         if len(ready) > 1:
             waiting = self.waiting()
             highest = next(index for index, count in enumerate(waiting) if count)
             lead = highest if self._reserve is None else self._reserve.leads(waiting)
             line = min(ready, key=lambda each: self._place(each, lead, route))
-        if len(self._lines) > 1:
-            self._lines[line.variant] = self._lines.pop(line.variant)
+        self._lines[line.variant] = self._lines.pop(line.variant)
         return line
 
     def ready(self, takes: Callable[[Variant], bool]) -> list[Line]:

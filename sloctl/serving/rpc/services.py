@@ -56,12 +56,12 @@ class Inference:
     def _asked(self, model: ModelService, context: Context) -> Asked:
         """What the metadata ask for; the call's own deadline is the request's if it is sooner."""
         plane, left = self._plane, context.time_remaining()
-        names = plane.headers.names if plane.headers else frozenset()
+        names = plane.headers.words if plane.headers else frozenset()
         found: dict[bytes, bytes] = {}
         try:
             for key, value in context.invocation_metadata() or ():
-                name = key.encode()
-                if name in names:
+                if key in names:
+                    name = key.encode()
                     if name in found:
                         raise twice(name)
                     found[name] = value if isinstance(value, bytes) else value.encode("latin-1")
