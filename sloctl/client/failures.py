@@ -1,11 +1,14 @@
 """What an error of a client library says about the server: did it take the request on, and is another attempt worth it.
 
 Known are `InferenceError` of this package, tritonclient's exceptions (HTTP and gRPC, also asyncio), grpc's own, and
-connections that fail or time out. None of those libraries is imported. Anything else counts as an answer.
+connections that fail, break off or time out. None of those libraries is imported. Anything else counts as an answer.
 """
 
+import errno
 from collections.abc import Iterable
 from dataclasses import dataclass
+from http.client import BadStatusLine, IncompleteRead
+from socket import gaierror
 from typing import Any
 
 from sloctl.client.errors import InferenceError
@@ -13,6 +16,8 @@ from sloctl.client.errors import InferenceError
 _DEADLINE = "deadline"  # that reason: the same request cannot make it, however soon it comes again
 _AGAIN = (429, 502, 503)
 _REFUSED = (*_AGAIN, 504)
+_BROKEN = (ConnectionError, TimeoutError, gaierror, BadStatusLine, IncompleteRead)  # an answer that breaks off is none, too
+_NO_WAY = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}  # Python has no classes for these
 _PUSHBACK, _REASON = "grpc-retry-pushback-ms", "sloctl-reason"
 
 
@@ -41,7 +46,8 @@ def describe(error: BaseException) -> Failure:
     status = getattr(error, "status", None)
     if callable(status):  # tritonclient's InferenceServerException: "503", "StatusCode.UNAVAILABLE" or None
         return _of_triton(str(status()))
-    return UNREACHABLE if isinstance(error, ConnectionError | TimeoutError) else ANSWERED
+    lost = isinstance(error, _BROKEN) or (isinstance(error, OSError) and error.errno in _NO_WAY)
+    return UNREACHABLE if lost else ANSWERED
 
 
 def of_http(status: int, reason: str = "", after: float | None = None) -> Failure:

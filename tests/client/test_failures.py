@@ -1,7 +1,10 @@
 """What the errors of client libraries say, the libraries' own where they are there."""
 
+import errno
+import socket
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from http.client import BadStatusLine, IncompleteRead
 
 import grpc
 import pytest
@@ -99,7 +102,18 @@ def test_tritons_http_error_has_the_status_alone() -> None:
     assert not describe(InferenceServerException("of the client itself")).again
 
 
-@pytest.mark.parametrize("error", [ConnectionRefusedError(), ConnectionResetError(), TimeoutError()])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionRefusedError(),
+        ConnectionResetError(),
+        TimeoutError(),
+        socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+        OSError(errno.EHOSTUNREACH, "No route to host"),
+        IncompleteRead(b"{"),
+        BadStatusLine(""),
+    ],
+)
 def test_a_connection_that_fails_is_worth_another_attempt(error) -> None:
     failure = describe(error)
     assert (failure.reason, failure.again, failure.accepted) == ("unreachable", True, False)
