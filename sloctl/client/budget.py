@@ -20,9 +20,14 @@ class RetryBudget:
         """A request was sent for the first time."""
         self._parts = min(self._parts + self._income, max(self._most, _WHOLE))
 
+    @property
+    def left(self) -> bool:
+        """Whether a retry could be paid for."""
+        return self._parts >= _WHOLE
+
     def take(self) -> bool:
         """Whether a retry may be sent, which is then paid for."""
-        if self._parts < _WHOLE:
+        if not self.left:
             return False
         self._parts -= _WHOLE
         return True

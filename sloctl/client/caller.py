@@ -127,9 +127,11 @@ class Caller:
             else:
                 self._throttle.refused()
             pause = self._retry.wait(call.attempt, failure, call.deadline - self._clock(), self._chance())
-            # A retry is a request to the throttle, too; the budget is asked last, since it is then paid.
-            if pause is None or not self._throttle.allows() or not self._budget.take():
+            # A retry is a request to the throttle, too, but not one that the budget forbids: those would count
+            # against a server that was never asked. It is paid for last, when it will be sent.
+            if pause is None or not self._budget.left or not self._throttle.allows():
                 return None
+            self._budget.take()
         return pause
 
     def _again(self, call: _Call) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import threading
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -201,3 +202,14 @@ def test_threads_share_one_caller_without_losing_a_count() -> None:
         thread.join()
     assert caller.counts.requests == 4000
     assert caller.counts.retries <= 0.1 * 4000 + RESERVE
+
+
+def test_a_retry_that_the_budget_forbids_is_no_request_to_the_throttle() -> None:
+    answers = ([overloaded()] * 4 + ["y"] * 6) * 20  # the server takes six in ten, which is more than one in two
+    world, throttle = World(*answers), unthrottled()
+    caller = world.caller(throttle=throttle, budget=RetryBudget(share=0.0, reserve=0.0))
+    for _ in answers:
+        with suppress(InferenceError):
+            caller.call(world.send)
+    assert len(world.sent) == len(answers)
+    assert throttle.probability == 0.0
