@@ -16,7 +16,7 @@ from sloctl.client.errors import InferenceError
 _DEADLINE = "deadline"  # that reason: the same request cannot make it, however soon it comes again
 _AGAIN = (429, 502, 503)
 _REFUSED = (*_AGAIN, 504)
-_BROKEN = (ConnectionError, TimeoutError, gaierror, BadStatusLine, IncompleteRead)  # an answer that breaks off is none, too
+_BROKEN = (ConnectionError, TimeoutError, gaierror, BadStatusLine, IncompleteRead)  # or breaks off
 _NO_WAY = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}  # Python has no classes for these
 _PUSHBACK, _REASON = "grpc-retry-pushback-ms", "sloctl-reason"
 
