@@ -113,6 +113,11 @@ class PrecisionArbiter:
         """Whether a pending rule speaks against a step up."""
         return any(rule.pending and self._ladder.holds_down(wish, serving) for rule, wish in self._rules)
 
+    def opposes(self, tick: Tick, serving: str, target: str) -> bool:
+        """Whether a return to a variant, after its health or an override, is against a pending rule or the planner."""
+        planned = self._planner is not None and self._planner.opposes(tick, serving, target)
+        return planned or self.held_down(serving)
+
     def _proposals(self, serving: str, tiers: Named, held: Collection[str]) -> Sequence[Proposal]:
         wishes: list[tuple[_Proposer, str | None]] = [
             (rule, self._ladder.target(wish, serving)) for rule, wish in self._rules if rule.due and "" not in held

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -77,8 +78,8 @@ class PolicyEngine:
         tick = Tick(self.name, self._spec.model, now, MemoFacts(facts), self._spec.dry_run)
         live = self._overrides.live(now, overrides)
         self._shedder.advance(now)
-        held_down = self._precision.held_down(current.variant)
-        state, command = self._overrides.release(tick, live, current, held_down=held_down)
+        opposed = partial(self._precision.opposes, tick, current.variant)
+        state, command = self._overrides.release(tick, live, current, opposed=opposed)
         wanted = self._imagine(tick, state) if self._spec.dry_run else self._decide(tick, state, live)
         if command is not None:
             wanted = replace(wanted, breaker=command)
@@ -112,7 +113,7 @@ class PolicyEngine:
         held, serving = held_by_hand(live), state.variant
         tiers = self._tiers.settle(tick, serving, state.tiers, held)
         if "" not in held:
-            moved = self._fallback.step(tick, serving, held_down=self._precision.held_down(serving))
+            moved = self._fallback.step(tick, serving, opposed=partial(self._precision.opposes, tick, serving))
             if moved != serving:
                 return moved, tiers
         return self._precision.step(tick, serving, tiers, held)

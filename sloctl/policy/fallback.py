@@ -1,6 +1,6 @@
 """Leaves a variant whose health fails for the nearest one that is well, and returns when it is well again."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sloctl.policy.decisions import Tick
 from sloctl.policy.document import PolicySpec
@@ -22,15 +22,15 @@ class Fallback:
         self._well_since: float | None = None
         self.left: tuple[str, str] | None = None
 
-    def step(self, tick: Tick, serving: str, *, held_down: bool) -> str:
-        """The variant that shall serve; `held_down` is whether a rule speaks against a step up."""
+    def step(self, tick: Tick, serving: str, *, opposed: Callable[[str], bool]) -> str:
+        """The variant that shall serve; `opposed` is whether a rule or the planner speaks against a return to one."""
         if not self._spec.health_fallback or serving not in self._ladder:
             return serving
         if self.left is not None and self.left[1] != serving:
             self.left = self._well_since = None  # a rule or a person has moved on
         if tick.facts.get("failing", (serving,)) is True:
             return self._leave(tick, serving)
-        return self._return(tick, serving, held_down)
+        return self._return(tick, serving, opposed)
 
     def _leave(self, tick: Tick, serving: str) -> str:
         place = self._ladder.index(serving)
@@ -45,13 +45,13 @@ class Fallback:
         self.left, self._well_since = (self.left[0] if self.left else serving, target), None
         return self._switch(tick, serving, target, reason, facts)
 
-    def _return(self, tick: Tick, serving: str, held_down: bool) -> str:
+    def _return(self, tick: Tick, serving: str, opposed: Callable[[str], bool]) -> str:
         if self.left is None or not self._well(tick, self.left[0]):
             self._well_since = None
             return serving
         self._well_since = tick.now if self._well_since is None else self._well_since
         well = tick.now - self._well_since
-        if held_down or min(well, self._switches.quiet(tick.now)) < self._spec.cooldown:
+        if min(well, self._switches.quiet(tick.now)) < self._spec.cooldown or opposed(self.left[0]):
             return serving
         target, self.left, self._well_since = self.left[0], None, None
         reason = f"{target} has stood on all {len(HEALTH_LEVELS)} health levels for {number(well)} s"

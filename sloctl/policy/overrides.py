@@ -1,6 +1,6 @@
 """Overrides by hand: they win over every rule until they expire, and then give back what they took."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -56,11 +56,11 @@ class Overrides:
         return set(tiers) <= set(self._classes) and set(tiers.values()) <= set(variants)
 
     def release(
-        self, tick: Tick, live: Mapping[str, Override], current: State, *, held_down: bool
+        self, tick: Tick, live: Mapping[str, Override], current: State, *, opposed: Callable[[str], bool]
     ) -> tuple[State, str | None]:
         """Ends what has expired: the state that the rules start from, and a command to the breaker or None.
 
-        The variant from before comes back, unless the load now asks for less precision (`held_down`).
+        The variant from before comes back, unless the load now asks for less precision (`opposed`).
         """
         state, command = current, None
         for kind in sorted(self.standing.keys() - live.keys()):
@@ -68,7 +68,7 @@ class Overrides:
             now_in_force, after = before, before
             if kind == "variant":
                 gone = self._variants is not None and before not in self._variants
-                now_in_force, after = current.variant, current.variant if held_down or gone else before
+                now_in_force, after = current.variant, current.variant if gone or opposed(before) else before
                 self._switches.note(tick.now, counted=False)
                 state = replace(state, variant=after)
             elif kind == "tiers" and isinstance(value, Mapping):

@@ -42,6 +42,7 @@ class Planner:
         self._goal = goal_of(spec)
         self._forecast = Forecast(spec.window)
         self._slowdown = Slowdown()
+        self._load = math.nan  # of the last tick that had data, in rows/s
         self.severity = spec.severity
         self.target: str | None = None
         self.reason = "no data yet"
@@ -66,6 +67,15 @@ class Planner:
         """A tick without any data: nothing is wanted."""
         self.target = None
 
+    def opposes(self, tick: Tick, serving: str, target: str) -> bool:
+        """Whether a step up from the serving variant, that somebody else would take, leads to where it would not go."""
+        place = self._ladder.index
+        if not {serving, target} <= set(self._ladder) or place(target) >= place(serving) or math.isnan(self._load):
+            return False
+        option = self._option(tick, target)
+        known = self._goal.known(option, self._load)
+        return known and self._goal.up(self._option(tick, serving), [option], self._load) is None
+
     def _plan(self, tick: Tick, serving: str) -> None:
         rows, goal, place = self._rows(tick), self._goal, self._ladder.index
         load = self._forecast.ahead(self._spec.horizon) * rows
@@ -74,6 +84,7 @@ class Planner:
             known = "is not on the ladder" if current is None else "has no data"
             self.reason = f"no plan: {serving} {known}"
             return
+        self._load = load
         self._note(current, load, self._forecast.now() * rows)
         at = place(serving)
         if goal.enough(current, self._usable(tick, self._ladder[at + 1 :]), load):

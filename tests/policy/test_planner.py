@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from sloctl.policy.decisions import Decision, State
+from sloctl.policy.decisions import Decision, Override, State
 from sloctl.policy.delay import late_share
 from sloctl.policy.document import PolicyDocument, check
 from sloctl.policy.engine import PolicyEngine
@@ -50,13 +50,15 @@ class Run:
         self.decisions: list[Decision] = []
         self.slow: Callable[[str], float] = lambda _: 1.0  # by the serving variant
 
-    def go(self, seconds: float, offered: Callable[[float], float], **facts: Value) -> list[Decision]:
+    def go(
+        self, seconds: float, offered: Callable[[float], float], overrides: Sequence[Override] = (), **facts: Value
+    ) -> list[Decision]:
         before = len(self.decisions)
         for _ in range(round(seconds / self.step)):
             self.now += self.step
             seen = {f'slowdown("{self.state.variant}")': self.slow(self.state.variant)}
             now = StaticFacts({**STATIC, **seen, **facts, "offered_rate": offered(self.now)})
-            outcome = self.engine.step(self.now, now, self.state)
+            outcome = self.engine.step(self.now, now, self.state, overrides=overrides)
             self.decisions += outcome.decisions
             self.state = State(outcome.directive.variant, outcome.directive.admit, "closed")
         return self.decisions[before:]
@@ -337,3 +339,31 @@ def test_what_is_wrong_with_a_planner_is_said_at_its_place() -> None:
     ]
     with pytest.raises(ValueError, match="margin and hysteresis"):
         document({"margin": 0.6, "hysteresis": 0.5})
+
+
+def failing(*names: str) -> dict[str, Value]:
+    return {
+        **{f'failing("{v}")': v in names for v in LADDER},
+        **{f'health_ok("{v}")': v not in names for v in LADDER},
+        **{f'health("{v}")': 4.0 if v in names else 5.0 for v in LADDER},
+    }
+
+
+@pytest.mark.parametrize("load", [50.0, 150.0])
+def test_a_variant_that_is_well_again_is_returned_to_only_if_it_carries_the_load(load: float) -> None:
+    run = Run()
+    run.go(90, lambda _: 50.0, **failing())
+    assert moves(run.go(30, lambda _: 50.0, **failing("fp32"))) == [("fp32", "fp16")]
+    run.go(150, lambda _: load, **failing("fp32"))
+    assert moves(run.go(150, lambda _: load, **failing())) == ([("fp16", "fp32")] if load < 100 else [])
+
+
+@pytest.mark.parametrize("load", [50.0, 150.0])
+def test_after_an_override_the_variant_from_before_comes_back_only_if_it_carries_the_load(load: float) -> None:
+    run = Run()
+    run.go(90, lambda _: 50.0)
+    by_hand = [Override("m", "variant", "fp16", run.now + 60)]
+    run.go(30, lambda _: load, overrides=by_hand)
+    run.go(60, lambda _: load, overrides=by_hand)
+    assert run.state.variant == ("fp32" if load < 100 else "fp16")
+    assert moves(run.decisions) == []
