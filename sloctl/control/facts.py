@@ -92,6 +92,10 @@ class LiveFacts:
         measured = self._recent.increase(c.BATCH_MEASURED_SECONDS, self._model, name)
         return self._recent.increase(c.BATCH_SECONDS, self._model, name) / measured if measured > 0 else _NAN
 
+    def rate(self, read: Callable[..., float], *args: str) -> float:
+        """A rate for policies; NaN in the first second of the control plane, which has seen too little of it."""
+        return read(self, *args) if self._recent.spanned else _NAN
+
     def request_rows(self) -> float:
         """Rows of an executed request; NaN without any."""
         requests = self._recent.increase(c.EXECUTED_REQUESTS, self._model)
@@ -239,9 +243,9 @@ class LiveFacts:
 
 
 _READERS: dict[str, Callable[..., Value]] = {
-    "offered_rate": LiveFacts.offered,
-    "offered": LiveFacts.offered,
-    "served_rate": LiveFacts.served,
+    "offered_rate": lambda facts: facts.rate(LiveFacts.offered),
+    "offered": lambda facts, priority: facts.rate(LiveFacts.offered, priority),
+    "served_rate": lambda facts: facts.rate(LiveFacts.served),
     "capacity": LiveFacts.capacity,
     "batch_time": LiveFacts.batch_time,
     "slowdown": LiveFacts.slowdown,

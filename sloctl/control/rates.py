@@ -51,6 +51,11 @@ class Recent:
         """Time between the oldest and the newest snapshot."""
         return self._kept[-1][0] - self._kept[0][0]
 
+    @property
+    def spanned(self) -> bool:
+        """Whether the snapshots cover half of the span at least: a rate of less time is mostly chance."""
+        return self.seconds >= self._span / 2
+
     def increase(self, metric: Metric, *labels: str) -> float:
         """How much a counter grew."""
         return self.newest.scalar(metric, *labels) - self._kept[0][1].scalar(metric, *labels)

@@ -151,9 +151,11 @@ class Forecast:
         return rate - _OUTSTANDING * math.sqrt(max(rate, 0.0) / seconds)
 
     def now(self) -> float:
-        """The rate now: the line's, or a reading above it less the noise that it may hold."""
+        """The rate now: the line's, or a reading above it less the noise that it may hold; alone, less its noise."""
         if self._line is None:
             return math.nan
+        if len(self._samples) == 1:  # the line is this one sample, and holds all of its noise
+            return max(self.newest - _OUTSTANDING * self._reading_noise(), 0.0)
         return max(self._line.value(self._now), self.newest - _OUTSTANDING * self._reading_noise())
 
     def ahead(self, horizon: float) -> float:

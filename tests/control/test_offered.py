@@ -1,5 +1,6 @@
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from sloctl.board import Board, ModelTopology, Topology
@@ -30,3 +31,18 @@ def offered():
 def test_every_outcome_was_offered_but_those_over_a_tenants_rate(offered):
     assert offered(*c.OUTCOMES) == len(c.OUTCOMES) - 1
     assert offered("rate_limited") == len(c.OUTCOMES) - 1
+
+
+def test_to_policies_a_rate_is_unknown_until_half_of_its_span_was_seen():
+    board, recent = Board.create(TOPOLOGY), Recent()
+    requests = board.counter(c.REQUESTS, "m", "high", "ok")
+    seen = []
+    for tick in range(6):
+        requests.inc(25)
+        now = tick * 0.25
+        recent.push(now, board.snapshot())
+        senses = SimpleNamespace(recent=recent, board=board)
+        facts = LiveFacts(ModelConfig(name="m", variants=["a"]), senses, None, None, now, 0.0)
+        seen.append([facts.get("offered_rate", ()), facts.get("offered", ("high",)), facts.get("served_rate", ())])
+    assert np.isnan(seen[:4]).all()
+    assert seen[4:] == [[pytest.approx(100)] * 3] * 2

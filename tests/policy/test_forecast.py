@@ -69,4 +69,6 @@ def test_a_gap_begins_anew_and_a_reading_without_data_is_passed_over() -> None:
     forecast.observe(61.0, math.nan)
     assert forecast.newest == 130.0
     forecast.observe(600.0, 50.0)
-    assert (forecast.now(), forecast.slope, forecast.settled) == (50.0, 0.0, False)
+    assert (forecast.now(), forecast.slope, forecast.settled) == (50.0 - 3 * math.sqrt(50 / 2), 0.0, False)
+    forecast.observe(602.0, 50.0)
+    assert forecast.now() == 50.0

@@ -367,3 +367,11 @@ def test_after_an_override_the_variant_from_before_comes_back_only_if_it_carries
     run.go(60, lambda _: load, overrides=by_hand)
     assert run.state.variant == ("fp32" if load < 100 else "fp16")
     assert moves(run.decisions) == []
+
+
+def test_the_first_readings_after_a_restart_move_nothing_by_their_noise() -> None:
+    numbers, switched, mean = random.Random(1), 0, 0.95 * DOWN * CAPACITY["fp32"]
+    for _ in range(200):  # restarts at 95 % of what fp32 carries, with the noise of counting over two seconds
+        run = Run(step=0.25)
+        switched += bool(moves(run.go(2, lambda _: numbers.gauss(mean, math.sqrt(mean / 2)))))
+    assert switched <= 10
