@@ -39,7 +39,8 @@ class SimulatedFacts:
     def get(self, name: str, args: Args) -> Value:
         """The value of a fact."""
         reader = _READERS.get(name)
-        if reader is None or ((name, args) in self.row and name in _RECORDED):
+        recorded = name in _RECORDED or (name == "breaker" and args)  # the plant has the model's breaker alone
+        if reader is None or ((name, args) in self.row and recorded):
             return self.row.get((name, args), NAN)
         return reader(self, *args)
 

@@ -88,3 +88,10 @@ def test_a_trace_gives_its_load_and_what_the_plant_does_not_model(setup) -> None
     assert np.allclose(trace.arrivals, 30.0)
     (decision,) = ups_and_downs(simulate(hotter, trace))
     assert (decision.rule, decision.reason) == ("hot", "gpu_temperature = 81 > 80")
+
+
+@pytest.mark.parametrize(("state", "switches"), [("open", 0), ("closed", 1)])
+def test_the_breaker_of_a_variant_is_as_it_was_recorded(setup, state, switches) -> None:
+    rows = [{("offered_rate", ()): 600.0, ("breaker", ("int8",)): state} for _ in range(30)]
+    result = simulate(setup, recorded([1000.0 + second for second in range(30)], rows, setup.classes, 1.0))
+    assert result.switches == switches
