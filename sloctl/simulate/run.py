@@ -81,8 +81,8 @@ class Result:
 
     @property
     def switches(self) -> int:
-        """Changes of the serving variant."""
-        return sum(decision.action.startswith("precision:") for decision in self.decisions)
+        """Changes of the serving variant; what a dry run decides is none."""
+        return sum(each.action.startswith("precision:") and not each.dry_run for each in self.decisions)
 
     @property
     def effective_accuracy(self) -> float:

@@ -1,5 +1,6 @@
 """Whole simulations: the same for a seed, and the planner keeps its promises on every course."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -95,3 +96,12 @@ def test_the_breaker_of_a_variant_is_as_it_was_recorded(setup, state, switches) 
     rows = [{("offered_rate", ()): 600.0, ("breaker", ("int8",)): state} for _ in range(30)]
     result = simulate(setup, recorded([1000.0 + second for second in range(30)], rows, setup.classes, 1.0))
     assert result.switches == switches
+
+
+def test_a_dry_run_decides_and_switches_nothing(setup) -> None:
+    spec = setup.policy.spec.model_copy(update={"dry_run": True})
+    policy = setup.policy.model_copy(update={"spec": spec})
+    course = recorded([0.0, 30.0], [{("offered_rate", ()): 600.0}] * 2, setup.classes, 1.0)
+    result = simulate(replace(setup, policy=policy), course)
+    assert [decision.dry_run for decision in ups_and_downs(result)] == [True]
+    assert (result.switches, result.shares["int8"].seconds) == (0, 0.0)
