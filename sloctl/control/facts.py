@@ -17,6 +17,7 @@ from sloctl.telemetry import catalogue as c
 
 Value = float | str | bool
 _NAN = float("nan")
+_NO_LOAD = ("rate_limited", "invalid")
 
 
 class LiveFacts:
@@ -55,7 +56,7 @@ class LiveFacts:
     def offered(self, priority: str | None = None) -> float:
         """Requests that arrived a second, of one class or all, whatever became of them.
 
-        But for those over their tenant's rate: no precision would have served them.
+        But for wrong ones and those over their tenant's rate: no precision would have served them.
         """
         ended = {p: self._ended(p) for p in self._senses.board.topology.priorities}
         total = sum(ended.values())
@@ -69,7 +70,7 @@ class LiveFacts:
         return arrived * share
 
     def _ended(self, priority: str) -> float:
-        offered = (outcome for outcome in c.OUTCOMES if outcome != "rate_limited")
+        offered = (outcome for outcome in c.OUTCOMES if outcome not in _NO_LOAD)
         return sum(self._recent.rate(c.REQUESTS, self._model, priority, outcome) for outcome in offered)
 
     def served(self) -> float:

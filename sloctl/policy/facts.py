@@ -89,7 +89,13 @@ _OF_VARIANT = (Domain.VARIANT,)
 _LEVELS = len(HEALTH_LEVELS)
 
 FACTS: tuple[Fact, ...] = (
-    Fact("offered_rate", (), _N, "1/s", "Requests offered a second, but for those over a tenant's rate."),
+    Fact(
+        "offered_rate",
+        (),
+        _N,
+        "1/s",
+        "Requests offered a second, but for wrong ones (4xx) and those over a tenant's rate.",
+    ),
     Fact("offered", (Domain.PRIORITY,), _N, "1/s", "Requests offered a second by one priority class."),
     Fact("served_rate", (), _N, "1/s", "Requests answered with a result, a second."),
     Fact("capacity", _OF_VARIANT, _N, "1/s", "Measured peak of a variant (the serving one) in rows.", True),

@@ -28,9 +28,9 @@ def offered():
     return after
 
 
-def test_every_outcome_was_offered_but_those_over_a_tenants_rate(offered):
-    assert offered(*c.OUTCOMES) == len(c.OUTCOMES) - 1
-    assert offered("rate_limited") == len(c.OUTCOMES) - 1
+def test_every_outcome_was_offered_but_what_no_precision_would_have_served(offered):
+    assert offered(*c.OUTCOMES) == len(c.OUTCOMES) - 2
+    assert offered("rate_limited", "invalid") == len(c.OUTCOMES) - 2
 
 
 def test_to_policies_a_rate_is_unknown_until_half_of_its_span_was_seen():
