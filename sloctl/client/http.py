@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
-from http.client import HTTPConnection, HTTPMessage, HTTPSConnection
+from http.client import HTTPConnection, HTTPMessage, HTTPResponse, HTTPSConnection, IncompleteRead
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 from sloctl.client.caller import Caller
 from sloctl.client.errors import InferenceError
 
+_PIECE = 1 << 20  # bytes
 _FRESH = 30.0  # seconds; servers close connections that are idle for longer, and one that closes looks like a failure
 
 
@@ -57,11 +58,11 @@ class Client:
         return self.caller.call(send, self._timeout if timeout is None else timeout)
 
     def _post(self, path: str, body: bytes, timeout: float) -> dict[str, Any]:
+        end = time.monotonic() + timeout
         connection = self._connection(timeout)
         try:
             connection.request("POST", path, body, self._headers)
-            answer = connection.getresponse()
-            said = answer.read()
+            answer, said = _answer(connection, end)
         except BaseException:
             connection.close()  # whatever comes over it later would be the answer to another request
             raise
@@ -95,6 +96,28 @@ class Client:
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
         self.close()
+
+
+def _answer(connection: HTTPConnection, end: float) -> tuple[HTTPResponse, bytes]:
+    """Answer and body until `end`: a socket's time-out is for each piece that comes, and a slow server sends many."""
+    sock = connection.sock
+    sock.settimeout(_until(end))
+    answer = connection.getresponse()
+    parts = []
+    while part := answer.read1(_PIECE):
+        parts.append(part)
+        sock.settimeout(_until(end))
+    if answer.length:
+        raise IncompleteRead(b"".join(parts), answer.length)
+    answer.read()  # nothing is left, and the connection free for the next request
+    return answer, b"".join(parts)
+
+
+def _until(end: float) -> float:
+    left = end - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    return left
 
 
 def retry_after(headers: Mapping[str, str] | HTTPMessage, now: float) -> float | None:

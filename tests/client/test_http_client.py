@@ -1,8 +1,11 @@
 """The V2 client against a server in a thread that answers as it is told."""
 
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -102,6 +105,31 @@ def test_a_refusal_is_tried_again_and_an_error_tells_all(server: Server, client:
     with pytest.raises(InferenceError, match="503: no") as caught:
         client.infer("m", REQUEST)
     assert (caught.value.status, caught.value.reason, caught.value.retry_after) == (503, "deadline", 0.24)
+
+
+def test_a_server_that_sends_a_byte_at_a_time_is_given_up_when_the_time_is_over() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        client = Client(f"http://127.0.0.1:{listening.getsockname()[1]}", caller=Caller(Retry(attempts=1)))
+        answering = threading.Thread(target=trickle, args=(listening,))
+        answering.start()
+        with client, pytest.raises(TimeoutError):
+            client.infer("m", REQUEST, timeout=0.2)
+        answering.join()
+
+
+def trickle(listening: socket.socket) -> None:
+    """Begins an answer of a thousand bytes, which takes ten seconds if nobody hangs up."""
+    connection, _ = listening.accept()
+    with connection, suppress(OSError):
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+        for _ in range(1000):
+            connection.sendall(b" ")
+            time.sleep(0.01)
+
+
+def test_an_answer_that_breaks_off_is_tried_again(server: Server, client: Client) -> None:
+    server.answers = [(200, {"content-length": "1000", "connection": "close"}, b"{"), ok()]
+    assert client.infer("m", REQUEST) == ANSWER
 
 
 def test_a_server_that_is_not_there_is_a_connection_error(server: Server) -> None:
