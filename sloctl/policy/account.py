@@ -38,7 +38,10 @@ def preventions(record: Record) -> list[str]:
         return ["it was refused; what refused it is in its reason, and a bound set otherwise would have let it pass"]
     if record["rule"] == FALLBACK:
         return ["healthFallback: false; no number decides over a variant that fails its health checks"]
-    found = [*(_planner(record) if record["rule"] == PLANNER else _rule(record)), *_bounds(record)]
+    found = [*(_planner(record) if record["rule"] == PLANNER else _rule(record))]
+    if found and (others := record["context"].get("others")):
+        found.append(f"by these alone there would have come in its place: {others}")
+    found += _bounds(record)
     return found or ["no number of the rule decides; the rule itself would have to be another"]
 
 

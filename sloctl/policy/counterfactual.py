@@ -1,6 +1,6 @@
 """Which constant of an expression would have to be another for it not to have held, by the facts of that moment.
 
-For each number that stands in a comparison which held, the value is sought at which that comparison turns, all else as
+For each number that stands in a comparison which held (or under a `!` did not), the value is sought at which that comparison turns, all else as
 it was (both sides are taken as linear in the number, and the answer is tried); then whether the whole expression would
 not have held. Where no single number does that, as in `a || b` with both true, all of them together are tried.
 """
@@ -43,7 +43,7 @@ def preventing(text: str, facts: Known) -> tuple[list[Change], list[Change]]:
     root = parse(text)
     if value_of(root, facts) is not True:
         return [], []
-    turned = [change for comparison in _held(root, facts) for change in _turning(comparison, facts)]
+    turned = [change for comparison in _decisive(root, facts, held=True) for change in _turning(comparison, facts)]
     alone = [change for change in turned if value_of(_changed(root, [change]), facts) is not True]
     if alone:
         return alone, []
@@ -51,14 +51,15 @@ def preventing(text: str, facts: Known) -> tuple[list[Change], list[Change]]:
     return [], together if value_of(_changed(root, together), facts) is not True else []
 
 
-def _held(node: Node, facts: Known) -> Iterator[Binary]:
-    """Comparisons of numbers that held."""
+def _decisive(node: Node, facts: Known, *, held: bool) -> Iterator[Binary]:
+    """Comparisons of numbers that held, or did not."""
     if isinstance(node, Binary) and node.operator in COMPARISONS:
-        if value_of(node, facts) is True:
+        if value_of(node, facts) is held:
             yield node
         return
+    turns = isinstance(node, Unary) and node.operator == "!"
     for child in children(node):
-        yield from _held(child, facts)
+        yield from _decisive(child, facts, held=held != turns)
 
 
 def _numbers(node: Node) -> Iterator[Literal]:
@@ -78,7 +79,7 @@ def _turning(comparison: Binary, facts: Known) -> Iterator[Change]:
 
 
 def _root(comparison: Binary, literal: Literal, facts: Known) -> float | None:
-    """The nearest short number at which a comparison that held does not."""
+    """The nearest short number at which a comparison comes out the other way."""
 
     def gap(candidate: float) -> float:
         tree = _replaced(comparison, {literal.column: candidate})
@@ -104,7 +105,8 @@ def _root(comparison: Binary, literal: Literal, facts: Known) -> float | None:
 
 
 def _turns(comparison: Binary, literal: Literal, candidate: float, facts: Known) -> bool:
-    return value_of(_replaced(comparison, {literal.column: candidate}), facts) is False
+    turned = value_of(_replaced(comparison, {literal.column: candidate}), facts)
+    return turned is not None and turned is not value_of(comparison, facts)
 
 
 def _changed(root: Node, changes: list[Change]) -> Node:

@@ -44,6 +44,13 @@ PLANNED: dict[str, Value] = {
             [],
             ["40 in place of 10 in `queue_length > 10`", "0.31 in place of 0.2 in `latency(0.99) > 0.2`"],
         ),
+        ("!(queue_length < 10)", {"queue_length": 40.0}, ["41 in place of 10 in `queue_length < 10`"], []),
+        (
+            "!gpu_throttled && queue_length > 10",
+            {"gpu_throttled": False, "queue_length": 40.0},
+            ["40 in place of 10 in `queue_length > 10`"],
+            [],
+        ),
         ("gpu_throttled", {"gpu_throttled": True}, [], []),
         ("queue_length > 10", {"queue_length": 4.0}, [], []),
     ],
@@ -98,6 +105,9 @@ def test_a_rule_s_decision_names_its_threshold_and_what_the_arbiter_weighed() ->
         "in `when` of down: 40 in place of 10 in `queue_length > 10`",
         "`for` of down longer than 0 s, had the condition ended by then",
     ]
+    assert "by these alone there would have come in its place: down-too → int8 (severity -1)" in preventions(
+        asdict(down)
+    )
     said = preventions(asdict(up))
     assert "in `when` of up: 0 in place of 3 in `queue_length < 3`" in said
     assert any(sentence.startswith("cooldown longer than 10 s in place of 10 s") for sentence in said)
