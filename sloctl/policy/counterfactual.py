@@ -1,8 +1,9 @@
 """Which constant of an expression would have to be another for it not to have held, by the facts of that moment.
 
-For each number that stands in a comparison which held (or under a `!` did not), the value is sought at which that comparison turns, all else as
-it was (both sides are taken as linear in the number, and the answer is tried); then whether the whole expression would
-not have held. Where no single number does that, as in `a || b` with both true, all of them together are tried.
+For each number that stands in a comparison which held (or under a `!` did not), the value is sought at which that
+comparison turns, all else as it was (both sides are taken as linear in the number, and the answer is tried); then
+whether the whole expression would not have held. Where no single number does that, as in `a || b` with both true, all
+of them together are tried.
 """
 
 import math
