@@ -40,7 +40,8 @@ def describe(error: BaseException) -> Failure:
     if isinstance(error, InferenceError):
         return of_http(error.status, error.reason, error.retry_after)
     # tritonclient raises its own error "from None", where only the context still has the trailing metadata.
-    for each in (error, error.__context__):
+    # Any other context is of something else, which the caller was just handling.
+    for each in (error, error.__context__ if error.__suppress_context__ else None):
         if callable(getattr(each, "trailing_metadata", None)) and callable(getattr(each, "code", None)):
             return _of_call(each)
     status = getattr(error, "status", None)

@@ -119,6 +119,15 @@ def test_a_connection_that_fails_is_worth_another_attempt(error) -> None:
     assert (failure.reason, failure.again, failure.accepted) == ("unreachable", True, False)
 
 
+def test_a_mistake_while_another_servers_refusal_is_handled_is_no_refusal() -> None:
+    with pytest.raises(ValueError, match="of ours") as caught:
+        try:
+            raise FakeRpcError(grpc.StatusCode.UNAVAILABLE)
+        except grpc.RpcError:
+            raise ValueError("of ours")  # noqa: B904  # as it would be by mistake
+    assert not describe(caught.value).again
+
+
 @pytest.mark.parametrize("error", [ValueError("of ours"), FileNotFoundError(), ZeroDivisionError()])
 def test_a_mistake_on_this_side_is_not(error) -> None:
     assert not describe(error).again
