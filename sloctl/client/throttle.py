@@ -80,6 +80,11 @@ class Throttle:
         if self._in_a_row >= _BACK and self.probability > 0:
             self._window = _Window(self._slot())
 
+    def withdrawn(self) -> None:
+        """An allowed request was given up on this side, which says nothing of the server."""
+        self._turn()
+        self._window.add(-1, 0)
+
     def refused(self) -> None:
         """The server did not take a request on, or was not there."""
         self._in_a_row = 0
@@ -88,7 +93,7 @@ class Throttle:
     def probability(self) -> float:
         """With which the next request is refused here."""
         self._turn()
-        requests = self._window.requests
+        requests = max(self._window.requests, 0)  # what was withdrawn may outlast what it was taken from
         return min(max(0.0, (requests - self._ratio * self._window.accepts) / (requests + 1)), self._most)
 
     def _turn(self) -> None:

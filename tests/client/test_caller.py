@@ -213,3 +213,21 @@ def test_a_retry_that_the_budget_forbids_is_no_request_to_the_throttle() -> None
             caller.call(world.send)
     assert len(world.sent) == len(answers)
     assert throttle.probability == 0.0
+
+
+def test_calls_that_are_cancelled_are_not_held_against_the_server() -> None:
+    async def never(_: float | None) -> None:
+        await asyncio.Event().wait()
+
+    async def hedge() -> float:
+        throttle = unthrottled()
+        caller = Caller(throttle=throttle)
+        for _ in range(20):
+            call = asyncio.create_task(caller.call_async(never))
+            await asyncio.sleep(0)
+            call.cancel()
+            with suppress(asyncio.CancelledError):
+                await call
+        return throttle.probability
+
+    assert asyncio.run(hedge()) == 0.0

@@ -195,3 +195,12 @@ print(sorted(found - sys.stdlib_module_names))
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "['sloctl']"
+
+
+def test_a_request_that_is_withdrawn_after_the_window_leaves_no_debt() -> None:
+    now = [0.0]
+    throttle = Throttle(clock=lambda: now[0], chance=lambda: 1.0)
+    assert throttle.allows()
+    for now[0] in (60.0, 121.0, 300.0):
+        throttle.withdrawn()
+        assert throttle.probability == 0.0
