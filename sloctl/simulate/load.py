@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,10 +159,13 @@ _RATES = {
 
 
 def recorded(times: Sequence[float], rows: Rows, classes: Sequence[str], dt: float) -> Course:
-    """A trace's course in ticks of `dt` seconds; gaps repeat the row before, and no data is no load."""
+    """A trace's course in ticks of `dt` seconds; gaps repeat the row before, and so does a row without the load."""
     start, length = times[0], times[-1] - times[0] + dt
     at = np.searchsorted(times, start + np.arange(max(round(length / dt), 1)) * dt, side="right") - 1
     rates = np.array([[_rate(row, name, len(classes)) for name in classes] for row in rows])
+    for before, after in pairwise(rates):
+        np.copyto(after, before, where=np.isnan(after))
+    rates = np.nan_to_num(rates)  # before the first that is known
     slow = np.array([_slowdown(row) for row in rows])
     return Course(dt, start, rates[at] * dt, [rows[index] for index in at.tolist()], tuple(slow[at].tolist()))
 
@@ -176,4 +180,4 @@ def _rate(row: Mapping[tuple[str, Args], Value], name: str, classes: int) -> flo
     """A class's offered rate; where a trace does not tell classes apart, its part of the whole."""
     value = row.get(("offered", (name,)), math.nan)
     value = value if value == value else float(row.get(("offered_rate", ()), math.nan)) / classes
-    return float(value) if value == value else 0.0
+    return float(value)

@@ -105,3 +105,10 @@ def test_a_dry_run_decides_and_switches_nothing(setup) -> None:
     result = simulate(replace(setup, policy=policy), course)
     assert [decision.dry_run for decision in ups_and_downs(result)] == [True]
     assert (result.switches, result.shares["int8"].seconds) == (0, 0.0)
+
+
+def test_a_row_of_a_trace_without_the_load_has_that_of_the_row_before(setup) -> None:
+    rates = [np.nan, 30.0, np.nan, np.nan, 60.0]
+    rows = [{("offered_rate", ()): rate} for rate in rates]
+    trace = recorded([float(second) for second in range(5)], rows, setup.classes, 1.0)
+    assert trace.arrivals.sum(axis=1) == pytest.approx([0.0, 30.0, 30.0, 30.0, 60.0])
