@@ -76,9 +76,6 @@ class Caller:
                 self._sleep(pause)
                 if not self._again(call):
                     raise
-            except BaseException:
-                self._given_up()
-                raise
             else:
                 self._answered()
                 return result
@@ -100,9 +97,6 @@ class Caller:
                 await asyncio.sleep(pause)
                 if not self._again(call):
                     raise
-            except BaseException:
-                self._given_up()
-                raise
             else:
                 self._answered()
                 return result
@@ -125,11 +119,6 @@ class Caller:
         with self._lock:
             self._throttle.accepted()
 
-    def _given_up(self) -> None:
-        """A task was cancelled, or somebody pressed Ctrl-C: an attempt without an outcome."""
-        with self._lock:
-            self._throttle.withdrawn()
-
     def _failed(self, call: _Call, failure: Failure) -> float | None:
         """Seconds until the next attempt, None where there is none."""
         with self._lock:
@@ -148,7 +137,6 @@ class Caller:
     def _again(self, call: _Call) -> bool:
         """Whether the next attempt begins: not if the sleep before it lasted longer than it was told to."""
         if self._left(call) == 0:
-            self._given_up()
             return False
         with self._lock:
             self.counts.retries += 1

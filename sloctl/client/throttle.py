@@ -67,33 +67,35 @@ class Throttle:
         self._in_a_row = 0
 
     def allows(self) -> bool:
-        """Whether to send a request, which is counted either way."""
+        """Whether to send a request. One that is sent counts once `accepted` or `refused` tells its fate.
+
+        Until then it says nothing of the server: many requests in flight at once are no sign that it takes on none.
+        """
         probability = self.probability
+        if probability <= 0 or self._chance() >= probability:
+            return True
         self._window.add(1, 0)
-        return probability <= 0 or self._chance() >= probability
+        return False
 
     def accepted(self) -> None:
         """The server took a request on, whatever came of it."""
         self._turn()
-        self._window.add(0, 1)
+        self._window.add(1, 1)
         self._in_a_row += 1
         if self._in_a_row >= _BACK and self.probability > 0:
             self._window = _Window(self._slot())
 
-    def withdrawn(self) -> None:
-        """An allowed request was given up on this side, which says nothing of the server."""
-        self._turn()
-        self._window.add(-1, 0)
-
     def refused(self) -> None:
         """The server did not take a request on, or was not there."""
+        self._turn()
+        self._window.add(1, 0)
         self._in_a_row = 0
 
     @property
     def probability(self) -> float:
         """With which the next request is refused here."""
         self._turn()
-        requests = max(self._window.requests, 0)  # what was withdrawn may outlast what it was taken from
+        requests = self._window.requests
         return min(max(0.0, (requests - self._ratio * self._window.accepts) / (requests + 1)), self._most)
 
     def _turn(self) -> None:

@@ -46,14 +46,15 @@ def test_the_probability_is_that_of_the_sre_book_over_what_the_window_holds(give
         if step == "wait":
             clock.now += seconds
         elif step == "request":
-            made.allows()
-            events.append((clock.now, 1, 0))
+            if not made.allows():
+                events.append((clock.now, 1, 0))
         elif step == "refuse":
             made.refused()
+            events.append((clock.now, 1, 0))
             in_a_row = 0
         else:
             made.accepted()
-            events.append((clock.now, 0, 1))
+            events.append((clock.now, 1, 1))
             in_a_row += 1
             if in_a_row >= 10 and expected(events, clock.now, ratio) > 0:
                 events.clear()
@@ -63,9 +64,11 @@ def test_the_probability_is_that_of_the_sre_book_over_what_the_window_holds(give
 def test_a_server_that_takes_half_of_the_requests_is_never_throttled() -> None:
     made = throttle(Clock(), chance=0.0)
     for number in range(1000):
+        assert made.allows()
         if number % 2 == 0:
             made.accepted()
-        assert made.allows()
+        else:
+            made.refused()
 
 
 @settings(max_examples=20)
@@ -197,10 +200,9 @@ print(sorted(found - sys.stdlib_module_names))
     assert done.stdout.strip() == "['sloctl']"
 
 
-def test_a_request_that_is_withdrawn_after_the_window_leaves_no_debt() -> None:
-    now = [0.0]
-    throttle = Throttle(clock=lambda: now[0], chance=lambda: 1.0)
-    assert throttle.allows()
-    for now[0] in (60.0, 121.0, 300.0):
-        throttle.withdrawn()
-        assert throttle.probability == 0.0
+def test_requests_in_flight_say_nothing_of_the_server() -> None:
+    made = throttle(Clock(), chance=0.0)
+    assert all(made.allows() for _ in range(1000)), "a thousand at once, before the first answer"
+    for _ in range(1000):
+        made.accepted()
+    assert made.probability == 0.0
