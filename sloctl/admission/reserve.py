@@ -3,7 +3,8 @@
 Classes go highest first, so under a lasting overload by a higher class a lower one would never run. With a share s
 reserved, a class that waits has s of every batch put to its credit, and what it runs taken from it; with a credit it
 leads the next batch, the other classes after it. So while it waits it has the share s of all rows, give or take a
-batch. A credit of more than a full batch is not saved up, nor is there any while nothing of the class waits.
+batch. A credit of more than a full batch is not saved up, nor is there any while nothing of the class waits; nor does
+it owe more than a full batch for what it ran while the others left the device to it.
 """
 
 import math
@@ -40,7 +41,7 @@ class Reserve:
         for index, share in enumerate(self.shares):
             if share:
                 credit = self._credit[index] + share * total - rows[index] if waited[index] else 0.0
-                self._credit[index] = min(credit, float(most))
+                self._credit[index] = max(min(credit, float(most)), -float(most))
 
     def rows_before(self, index: int, own: float) -> float:
         """Rows of others that may run before `own` rows of a class that wait have run; infinite without a share."""

@@ -64,6 +64,17 @@ def test_nothing_is_saved_up_while_nothing_waits():
     assert reserve.leads([FULL, 1]) == 0
 
 
+@given(st.floats(0.05, 0.9), st.integers(1, FULL), st.integers(0, 300))
+def test_what_it_ran_alone_is_not_held_against_it(share, waits, alone):
+    reserve = Reserve((0.0, share))
+    for _ in range(alone):
+        batch(reserve, [0, waits])
+    before = 0
+    while reserve.leads([FULL, waits]) == 0:
+        before += sum(batch(reserve, [FULL, waits]))
+    assert before <= FULL / share + FULL
+
+
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (-0.1, 0), (1.0,)])
 def test_shares_leave_something(shares):
     with pytest.raises(ValueError, match="less than 1"):
