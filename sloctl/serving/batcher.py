@@ -77,12 +77,16 @@ class Batcher(Generic[_T]):
     def _gives_way(self, priority: int) -> int:
         """The lowest class with more of the queue than its reserved share that is below this one, -1 without any.
 
-        To a class with less than its own share the higher ones give way, too.
+        To a class with less than its own share the higher ones give way, too. Shares are of all that share a reserve.
         """
-        shares = self._reserve.shares if self._reserve is not None else (0.0,) * len(self._queues)
-        end = -1 if len(self._queues[priority]) < shares[priority] * self.length else priority
-        for index in range(len(self._queues) - 1, end, -1):
-            if index != priority and len(self._queues[index]) > shares[index] * self.length:
+        queues = self._queues
+        if self._reserve is None:
+            return next((index for index in range(len(queues) - 1, priority, -1) if queues[index]), -1)
+        shares, waiting = self._reserve.shares, self.waiting()
+        total = sum(waiting)
+        end = -1 if waiting[priority] < shares[priority] * total else priority
+        for index in range(len(queues) - 1, end, -1):
+            if index != priority and queues[index] and waiting[index] > shares[index] * total:
                 return index
         return -1
 

@@ -153,7 +153,7 @@ class ModelService:
             reason = ticket.outcome
             raise RequestError(503, _MESSAGES[reason], outcome=reason, reason=reason, retry_after=ticket.retry_after)
         if full:
-            self._evict(priority)
+            self._evict(priority, tenant)
         self.inflight += 1
         return ticket
 
@@ -167,9 +167,9 @@ class ModelService:
             raise _unmet(found)
         return found
 
-    def _evict(self, priority: int) -> None:
+    def _evict(self, priority: int, tenant: Tenant) -> None:
         """Gives up a request of a lower class, or of a tenant with more waiting, for one of this."""
-        victim = self._queues.evict(priority)
+        victim = self._queues.evict(priority, tenant)
         if victim is not None:
             self._guard.breaker.release(victim.token)
             victim.reject(_dropped("overloaded", "a request of a higher class or another tenant took its place"))

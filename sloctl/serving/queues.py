@@ -147,10 +147,11 @@ class Queues:
         """Whether a place is there to take for a new request (see `Batcher.yields`)."""
         return any(line.yields(priority, tenant) for line in self._lines.values())
 
-    def evict(self, priority: int) -> Pending | None:
+    def evict(self, priority: int, tenant: Tenant) -> Pending | None:
         """Takes out a request of the line whose lowest class gives way to this one (see `Batcher.evict`)."""
-        lines = sorted(self._lines.values(), key=lambda line: (line.loses(priority), line.rows), reverse=True)
-        return next((victim for line in lines if (victim := line.evict(priority)) is not None), None)
+        able = [line for line in self._lines.values() if line.yields(priority, tenant)]
+        line = max(able, key=lambda line: (line.loses(priority), line.rows), default=None)
+        return line.evict(priority) if line is not None else None
 
     def waiting(self) -> tuple[int, ...]:
         """Requests that wait by class."""

@@ -1,5 +1,6 @@
 """Lines of requests by variant: turns, what goes before a new request, moves."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sloctl.admission.tenants import NOBODY
+from sloctl.admission.tenants import NOBODY, Tenant
 from sloctl.admission.tiers import Unmet
+from sloctl.config.tenants import Limits
 from sloctl.serving.cost import Cost
 from sloctl.serving.queues import Queues
 
@@ -123,8 +125,36 @@ def test_in_a_full_queue_the_lowest_class_goes_first_whatever_it_waits_for(slow,
     it = queues((slow, normal), (fast, low))
     assert it.yields(0, NOBODY)
     assert not it.yields(2, NOBODY)
-    assert [it.evict(0), it.evict(0), it.evict(0)] == [low, normal, None]
+    assert [it.evict(0, NOBODY), it.evict(0, NOBODY), it.evict(0, NOBODY)] == [low, normal, None]
     assert it.length == 0
+
+
+def test_a_reserved_share_of_the_queue_is_of_all_lines(slow, fast):
+    """Low requests have a line of their own, but no more than their share of what waits."""
+    it = Queues(3, 8, reserved=[0.0, 0.0, 0.2])
+    for _ in range(8):
+        it.line(slow).add(Request(0))
+    for _ in range(3):
+        it.line(fast).add(Request(2))
+    assert it.evict(0, NOBODY).priority == 2, "one more than their share"
+    assert not it.yields(0, NOBODY)
+    assert it.evict(0, NOBODY) is None
+    it.line(slow).add(Request(0))
+    it.line(slow).add(Request(0))
+    it.line(slow).add(Request(0))
+    assert it.evict(2, NOBODY).priority == 0, "less than their share, so the others give way"
+
+
+def test_who_gives_way_is_looked_for_in_a_line_where_somebody_has_more(slow, fast):
+    """In the longer line only the tenant that asks has many."""
+    mine, other = (Tenant(name, name, Limits(math.inf, 1, 1.0)) for name in ("mine", "other"))
+    it = Queues(1, 8, fair=True)
+    for _ in range(9):
+        it.line(slow).add(Request(tenant=mine))
+    for _ in range(5):
+        it.line(fast).add(Request(tenant=other))
+    assert it.yields(0, mine)
+    assert it.evict(0, mine).tenant is other
 
 
 def test_a_move_puts_each_where_it_belongs_and_returns_who_has_no_place(slow, fast):
