@@ -47,14 +47,14 @@ class Lane:
     counts as hung until every such call has come back, and the lane is free for the other variants.
     """
 
-    __slots__ = ("_clock", "_free", "_hung", "jobs", "last")
+    __slots__ = ("_clock", "_free", "_hung", "_last", "jobs")
 
     def __init__(self, free: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
         """`free` is called whenever a call has come back or was given up."""
         self._free = free
         self._clock = clock
         self._hung: list[Job] = []
-        self.last = 0.0  # when a call came back
+        self._last: dict[str, float] = {}  # when a call came back, by device
         self.jobs: list[Job] = []
 
     def takes(self, variant: Variant) -> bool:
@@ -64,6 +64,10 @@ class Lane:
         if variant.concurrency == 1:
             return False
         return sum([job.variant is variant for job in self.jobs]) < variant.concurrency
+
+    def last(self, variant: Variant) -> float:
+        """When a call on the variant's device came back."""
+        return self._last.get(variant.device, 0.0)
 
     def remaining(self, variant: Variant | None = None) -> float:
         """Seconds until the calls in flight (on this variant) should be done, one after another."""
@@ -78,14 +82,14 @@ class Lane:
     def _remaining(self, jobs: list[Job]) -> float:
         if not jobs:
             return 0.0
-        end = self.last
+        end = self.last(jobs[0].variant)
         for job in jobs:
             end = max(end, job.started) + job.seconds
         return max(end - self._clock(), 0.0)
 
     def start(self, job: Job, call: Callable[[], Any]) -> None:
         """Puts a call in flight; it must not raise."""
-        job.limit += self.remaining(job.variant)
+        job.limit += self.busy(job.variant)
         job.started = self._clock()
         self.jobs.append(job)
         job.variant.thread.submit(call, lambda result: self._back(job, result))
@@ -97,7 +101,7 @@ class Lane:
         else:
             self.jobs.remove(job)
             job.done(result)
-        self.last = self._clock()
+        self._last[job.variant.device] = self._clock()
         self._free()
 
     def watch(self) -> None:

@@ -337,7 +337,7 @@ class ModelService:
             return
         self._entrance.learn(variant, batch, rows, now, self.inflight)
         # With several in flight a run also waits for the one before it, which has come back meanwhile.
-        seconds = min(result.seconds, now - self._lane.last)
+        seconds = min(result.seconds, now - self._lane.last(variant))
         variant.timed(variant.sizes.padded(rows), seconds, now)
         variant.remember(result.requests, any(bool(pending.lent) for pending in batch), now)
         variant.last_success = now

@@ -99,6 +99,34 @@ def test_runs_that_overlap_teach_what_the_device_takes_not_what_they_waited(case
     assert busy.model.variants[0].cost.correction == pytest.approx(1.0, abs=0.15)
 
 
+def test_what_runs_on_another_device_tells_nothing_of_this_one(case):
+    made = case(2)
+    own, other = made.model.variants
+    other.device = "gpu:1"
+    calls: dict[str, Any] = {}
+    for variant in (own, other):
+        variant.thread.submit = lambda call, done, name=variant.name: calls.update({name: done})
+    lane = Lane(lambda: None, lambda: made.world.now)
+    for at, variant in enumerate((own, other), 1):
+        made.world.now = float(at)
+        lane.start(Job(variant, 1, 10.0, 20.0, lambda _: None), lambda: None)
+    made.world.now = 9.0
+    calls[other.name](None)
+    assert lane.busy(own) == 2.0, "as began alone at 1"
+    assert (lane.last(own), lane.last(other)) == (0.0, 9.0)
+
+
+def test_a_call_behind_those_of_another_variant_has_time_to_wait_for_them(case):
+    made = case(2)
+    first, second = made.model.variants
+    for variant in (first, second):
+        variant.thread.submit = lambda call, done: None
+    lane = Lane(lambda: None, lambda: made.world.now)
+    lane.start(Job(first, 1, 3.0, 30.0, lambda _: None), lambda: None)
+    lane.start(job := Job(second, 1, 0.1, 1.0, lambda _: None), lambda: None)
+    assert job.limit == 4.0
+
+
 def test_each_call_that_hangs_is_given_up_and_the_variant_is_back_when_all_have_come_back(case):
     hanging = case(2)
     variant = hanging.model.variants[0]
