@@ -263,7 +263,7 @@ class ModelService:
         line = self._queues.turn(self._lane.takes, self._routing.route)
         if line is not None:
             self._next_batch(line)
-        self._schedule()
+        self._reschedule()
 
     def _next_batch(self, line: Line) -> None:
         now, variant = self._clock(), line.variant
@@ -465,6 +465,7 @@ class ModelService:
             self._sequence = word.breaker_sequence
             self._guard.command(Command[word.breaker.name], self._clock())
         self._choose()
+        self._reschedule()  # what waits may have moved to a variant that is free
 
     def _choose(self) -> None:
         """Follows the control word and health to the variants that serve, and moves what waits to them."""

@@ -71,6 +71,18 @@ def test_a_switch_waits_for_nothing(case):
     assert switching.devices[1].batches[0].given == pytest.approx(0.6e-3)
 
 
+def test_what_waits_at_a_switch_goes_to_the_free_variant_without_another_request(case):
+    switching = case(2)
+    switching.devices[0].slowdown = 1000.0
+    for n in range(2 * FULL + 1):  # two batches in hand, and one request that waits
+        switching.request(n * 1e-6)
+    switching.world.run(1e-3)
+    cell = switching.model._control
+    cell.write(replace(cell.read(), variant=1))
+    switching.last(0.2)
+    assert switching.devices[1].batches[0].given <= 0.1, "the model's next tick"
+
+
 def test_with_one_at_a_time_a_switch_waits_for_the_processor(case):
     switching = case(1)
     switching.request(0.0)
