@@ -43,14 +43,15 @@ class Entrance:
         self._estimates: dict[str, _Estimates] = {}
         self._rows = 1.0  # of a request, in the mean
 
-    def full(self, variant: Variant, inflight: int, queued: int) -> bool:
-        """Whether one more request would be one too many, in flight or waiting."""
-        return inflight >= self._of(variant).limit.value or queued >= self._most or 0 < self.bound <= inflight
+    def full(self, variant: Variant, inflight: int, own: int, queued: int) -> bool:
+        """Whether one more request would be one too many, in flight or waiting.
 
-    def limit(self, variant: Variant) -> float:
-        """Requests that may be in flight on a variant."""
-        value = self._of(variant).limit.value
-        return min(value, self.bound) if self.bound else value
+        `own` are those of `inflight` that do not wait for another variant. A limit that was learned is about these, as
+        one that is slower has a lower one; a number in the configuration is about all.
+        """
+        limit = self._of(variant).limit
+        mine = inflight if isinstance(limit, Fixed) else own
+        return mine >= limit.value or queued >= self._most or 0 < self.bound <= inflight
 
     def admit(
         self, now: float, priority: int, deadline: float, started: float, variant: Variant, wait: float, *, full: bool

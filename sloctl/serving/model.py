@@ -144,7 +144,7 @@ class ModelService:
         # Lower classes do not count: they run later, and a queue full of them must not shut the higher ones out.
         ahead = queues.work(priority, variant, tenant, own) if queued else 0.0
         wait = self._lane.busy(variant) + ahead + variant.sizes.predict(1)
-        full = entrance.full(variant, self.inflight, queued)
+        full = entrance.full(variant, self.inflight, self._inflight(variant, queued), queued)
         alone = full and not queues.yields(priority, tenant)  # nobody whose place it could take
         ticket = entrance.admit(now, priority, deadline, started, variant, wait, full=alone)
         if isinstance(ticket, Refusal):
@@ -156,6 +156,10 @@ class ModelService:
             self._evict(priority, tenant)
         self.inflight += 1
         return ticket
+
+    def _inflight(self, variant: Variant, queued: int) -> int:
+        """Requests in flight but for those that wait for other variants; `queued` are all that wait."""
+        return self.inflight - queued + self._queues.waiting_for(variant) if queued else self.inflight
 
     def _variant_for(self, priority: int, wish: Wish) -> Variant:
         """The variant that is to serve a request with a wish. Raises RequestError."""
@@ -335,7 +339,7 @@ class ModelService:
         if result is None or result.execution is None:
             self._lose(batch, variant, result, now)
             return
-        self._entrance.learn(variant, batch, rows, now, self.inflight)
+        self._entrance.learn(variant, batch, rows, now, self._inflight(variant, self._queues.length))
         # With several in flight a run also waits for the one before it, which has come back meanwhile.
         seconds = min(result.seconds, now - self._lane.last(variant))
         variant.timed(variant.sizes.padded(rows), seconds, now)

@@ -114,6 +114,11 @@ class Queues:
             found = self._lines[variant] = Line(variant, self._classes, rows, self, fair=self._fair, reserve=reserve)
         return found
 
+    def waiting_for(self, variant: Variant) -> int:
+        """Requests that wait for a variant."""
+        line = self._lines.get(variant)
+        return line.length if line is not None else 0
+
     def turn(self, takes: Callable[[Variant], bool], route: Callable[[int], Variant]) -> Line | None:
         """The line whose turn it is among those that are ready, and has it now; None if nothing can start.
 

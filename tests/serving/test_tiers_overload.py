@@ -66,6 +66,16 @@ def test_while_there_is_room_whoever_names_a_variant_is_served(case, seed):
     assert share(calm.ended) >= 0.99
 
 
+def test_a_learned_limit_counts_what_is_in_flight_on_its_variant(case):
+    """More wait for int8 than fp32 could ever have in flight: that is no reason to refuse one more for fp32."""
+    burst = case(INT8)
+    for _ in range(4 * FULL):
+        burst.request(0.0, priority=NORMAL)
+    burst.request(1e-4, priority=NORMAL, precision="fp32")
+    burst.last(1.0)
+    assert {each.outcome for each in burst.ended} == {"ok"}
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_flood_of_low_requests_on_int8_does_not_touch_high_ones_on_fp32(case, seed):
     tiered = case(FP32, AS_MODEL, AS_MODEL, INT8)
