@@ -159,12 +159,12 @@ class DataPlane:
         try:
             inputs, rows = tensors(envelope, tail, model.inputs, self._regions)
             lent = lenders(envelope, self._regions)
+            cuts: Cuts = ()
+            if model.config.shape_buckets:
+                inputs, cuts = fill(model.config.shape_buckets, inputs)
         except BaseException:
             model.release(ticket.token)
             raise
-        cuts: Cuts = ()
-        if model.config.shape_buckets:
-            inputs, cuts = fill(model.config.shape_buckets, inputs)
         signature = tuple([inputs[name].shape[1:] for name in model.inputs.inputs]) if model.inputs.free else None
         future: asyncio.Future[Answer] = self._loop.create_future()
         pending = Pending(inputs, rows, signature, priority, deadline, now, ticket, future, client, lent, tenant, wish)

@@ -1,5 +1,6 @@
 import asyncio
 import json
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -62,6 +63,18 @@ async def test_requests_of_nearly_the_same_shape_share_a_batch_and_get_what_is_t
     answers = await asyncio.gather(ask(bench, 1, 2), ask(bench, 3, 4, 5, 6), ask(bench, *range(5)), ask(bench, 7))
     assert answers == [([1, 2], [2, 4]), ([1, 4], [6, 8, 10, 12]), ([1, 5], [0, 2, 4, 6, 8]), ([1, 1], [14])]
     assert sorted(engine.batches) == [1, 3]
+
+
+async def test_a_request_that_cannot_be_filled_up_gives_its_permit_back(make, monkeypatch):
+    bench = make(shapeBuckets=BUCKETS)
+    for engine in bench.engines.values():
+        engine.inputs, engine.outputs = (X,), (Y,)
+    await bench.load()
+    monkeypatch.setattr("sloctl.serving.dataplane.fill", Mock(side_effect=MemoryError))
+    body = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}]}
+    assert (await bench.call("POST", "/v2/models/m/infer", json.dumps(body).encode())).status == 500
+    assert bench.model._guard.breaker.calls.ignored == 1
+    assert bench.model.inflight == 0
 
 
 @pytest.mark.parametrize(
