@@ -1,8 +1,9 @@
 """One batch being formed, class by class. Pure.
 
 All its requests have the same shapes besides their rows. In a class the earliest go first: one that does not fit ends
-the batch instead of being overtaken, so that large requests are not starved; one of other shapes waits for a batch of
-its own, and those behind it join only while it can still be in time after them.
+the batch instead of being overtaken, so that large requests are not starved (alone it goes whatever its size, as the
+largest batch may have become smaller while it waited); one of other shapes waits for a batch of its own, and those
+behind it join only while it can still be in time after them.
 
 How large the batch gets, by the latency table (`Sizes`), where "in time" means done before the deadline:
 
@@ -122,7 +123,7 @@ class Formation(Generic[_T]):
             if request.signature != self._head.signature:
                 before = len(found) if before < 0 else before
                 self._until = min(self._until, deadline - self._sizes.predict(rows))
-            elif rows > room:
+            elif rows > room and (found or self.batch):
                 self.closed = True
                 break
             else:

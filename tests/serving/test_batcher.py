@@ -48,6 +48,9 @@ def names(items: list[Item]) -> str:
             id="what does not fit ends the batch and is not overtaken",
         ),
         pytest.param(
+            [Item(name="a", rows=9), Item(name="b")], "a", "b", id="what became too large while it waited goes alone"
+        ),
+        pytest.param(
             [Item(name="a", signature=1), Item(name="b", signature=2), Item(name="c", signature=1)],
             "ac",
             "b",
