@@ -85,4 +85,6 @@ class Guard:
         self._cells.show(self.breaker, now)
         for variant in self._rotation.variants:
             variant.breaker.tick(now)
+            if self._rotation.unasked(variant):
+                variant.breaker.refuses(now)  # its wait ends here, or it would seem open for as long as others serve
             variant.breaker_cells.show(variant.breaker, now)

@@ -105,6 +105,10 @@ class Rotation:
         """Whether another variant that may serve is steady, so that a failure of this one is not the model's."""
         return any(other.steady for other in self._candidates() if other is not variant)
 
+    def unasked(self, variant: Variant) -> bool:
+        """Whether another variant is wanted and one serves, so that no batch comes to try this one's breaker."""
+        return variant is not self._wanted and self.spared(variant)
+
     @property
     def exhausted(self) -> bool:
         """Whether the breakers of all variants that may serve are open."""

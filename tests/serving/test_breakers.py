@@ -229,6 +229,21 @@ async def test_with_requests_health_probes_tell_a_breaker_nothing(bench):
     assert bench.fp32.breaker.state is BreakerState.HALF_OPEN
 
 
+async def test_one_that_the_control_word_left_is_half_open_after_its_wait_for_the_planner_to_see(bench):
+    await bench.leave()
+    bench.engines["fp32"].fail = None
+    bench.bench.word(variant=1)
+    bench.pass_time(5)
+    assert await bench.infer(3) == ["int8"] * 3
+    assert bench.states == ("closed", "open", "closed")
+    bench.pass_time(6)
+    assert await bench.infer(3) == ["int8"] * 3
+    assert bench.states == ("closed", "half_open", "closed")
+    bench.bench.word(variant=0)
+    assert await bench.infer(PERMITS) == ["fp32"] * PERMITS
+    assert bench.states == ("closed", "closed", "closed")
+
+
 async def test_what_says_nothing_about_an_engine_is_neutral(bench):
     for _ in range(2 * MINIMUM):
         await bench.bench.call("POST", "/v2/models/m/infer", b'{"inputs":[]}')
