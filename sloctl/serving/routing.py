@@ -54,11 +54,15 @@ class Routing:
         return tuple(variants[index] for index in by_class(variants.index(serving), tiers))
 
     def usable(self, variant: Variant) -> bool:
-        """Whether requests can be given to it: it is up, and its breaker lets some pass."""
+        """Whether requests can be given to it: it is up, and its breaker lets some pass, none while its probes fail."""
         if variant.steady:
             return True
         breaker = variant.breaker
-        return variant.up and (breaker.state is not BreakerState.OPEN or not breaker.refuses(self._clock()))
+        return (
+            variant.up
+            and variant.answers
+            and (breaker.state is not BreakerState.OPEN or not breaker.refuses(self._clock()))
+        )
 
     def stranded(self, variant: Variant) -> bool:
         """Whether nothing may wait for it: it cannot run, and does not serve the model."""

@@ -224,6 +224,17 @@ async def test_a_variant_that_its_breaker_keeps_out_serves_neither_its_class_nor
     assert variants.count("int8") + variants.count("fp32") == 30
 
 
+async def test_a_half_open_variant_gets_none_while_its_health_probes_fail(tiered):
+    variant = tiered.model.variants[1]
+    variant.breaker.command(Command.HALF_OPEN, time.monotonic())
+    tiered.model.probed(variant, passed=False, within=1e9)
+    assert await served(tiered, LOW) == "fp32"
+    assert refusal(await ask(tiered, sloctl_precision="int8"))[:2] == (503, "no_variant")
+    tiered.model.probed(variant, passed=True, within=1e9)
+    tiered.model.tick()
+    assert await served(tiered, LOW) == "int8"
+
+
 @pytest.mark.parametrize(("allowed", "status"), [(False, 403), (["high"], 403), (["normal"], 200), (True, 200)])
 async def test_who_may_choose_is_configured(make, allowed, status):
     bench = make(clientPrecision=allowed)
