@@ -58,7 +58,9 @@ class Entrance:
     ) -> Ticket | Refusal:
         """A ticket or why not; `wait` is the predicted time until its own batch is done. See `Gate.admit`."""
         slack = self._of(variant).slack.values[priority]
-        return self.gate.admit(now, priority, deadline, started + self.target, wait, slack, full=full)
+        # Who took long to send it is not refused for that, which would be for good and on an idle device, too.
+        since = started if now - started <= self._patience else now
+        return self.gate.admit(now, priority, deadline, since + self.target, wait, slack, full=full)
 
     def learn(self, variant: Variant, batch: list[Pending], rows: int, now: float, inflight: int) -> None:
         """A batch came back."""

@@ -55,6 +55,13 @@ def test_whatever_is_offered_the_device_works_for_answers_in_time(case, times, l
     assert busy.model.inflight == 0
 
 
+def test_who_took_longer_than_the_objective_to_send_it_is_served_on_an_idle_device(case):
+    idle = case().model
+    ticket = idle.admit(now=10.0, priority=NORMAL, deadline=60.0, started=10.0 - 2 * OBJECTIVE)
+    assert ticket.until == 10.0 + OBJECTIVE
+    assert idle.admit(now=10.0, priority=NORMAL, deadline=60.0, started=9.99).until == 9.99 + OBJECTIVE
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_below_capacity_nothing_is_refused(case, seed):
     calm = case()
