@@ -35,11 +35,15 @@ class Refusal:
 
 @dataclass(slots=True)
 class Ticket:
-    """An admitted request: its breaker's token, when its answer is expected, and until when it is worth running."""
+    """An admitted request: its breaker's token, when its answer is expected, and until when it is worth running.
+
+    `displaces` is whether another one has to give its place up, once it is sure that this one can run.
+    """
 
     token: int
     expected: float
     until: float
+    displaces: bool = False
 
 
 class Gate:

@@ -152,8 +152,7 @@ class ModelService:
                 self._guard.breaker.calls.not_permitted += 1
             reason = ticket.outcome
             raise RequestError(503, _MESSAGES[reason], outcome=reason, reason=reason, retry_after=ticket.retry_after)
-        if full:
-            self._evict(priority, tenant)
+        ticket.displaces = full
         self.inflight += 1
         return ticket
 
@@ -171,9 +170,9 @@ class ModelService:
             raise _unmet(found)
         return found
 
-    def _evict(self, priority: int, tenant: Tenant) -> None:
-        """Gives up a request of a lower class, or of a tenant with more waiting, for one of this."""
-        victim = self._queues.evict(priority, tenant)
+    def _evict(self, pending: Pending) -> None:
+        """Gives up a request of a lower class, or of a tenant with more waiting, for this one."""
+        victim = self._queues.evict(pending.priority, pending.tenant)
         if victim is not None:
             self._guard.breaker.release(victim.token)
             victim.reject(_dropped("overloaded", "a request of a higher class or another tenant took its place"))
@@ -192,6 +191,8 @@ class ModelService:
         if isinstance(variant, Unmet):
             self._lose_variant(pending, variant)
             return
+        if pending.displaces:
+            self._evict(pending)
         line = self._queues.line(variant)
         line.add(pending)
         if self._handle is None:

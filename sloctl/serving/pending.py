@@ -32,6 +32,7 @@ class Pending:
     """An admitted request: `future` gets the variant and its rows of the outputs, or a RequestError.
 
     It is not worth running after `deadline`; `promised` is the client's own. The answer was `expected` when it came.
+    `displaces` is whether it takes the place of another one that waits.
     `lent` are the regions of inputs that lie in memory which the client owns: it must not be kept once the request has
     been answered, and may be gone before. `token` is of the model's breaker, `variant_token` of the breaker of the
     variant that runs it.
@@ -41,6 +42,7 @@ class Pending:
         "client",
         "cuts",
         "deadline",
+        "displaces",
         "enqueued",
         "expected",
         "future",
@@ -81,6 +83,7 @@ class Pending:
         self.expected = ticket.expected
         self.enqueued = enqueued
         self.token = ticket.token
+        self.displaces = ticket.displaces
         self.future = future
         self.client = client
         self.lent = lent

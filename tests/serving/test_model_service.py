@@ -314,6 +314,27 @@ async def test_in_a_full_queue_a_higher_class_takes_the_place_of_the_newest_of_a
     assert json.loads(answers[2].body)["reason"] == "overloaded"
 
 
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [({"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1]}]}, 400), ({}, 200)],
+    ids=["malformed", "well-formed"],
+)
+async def test_who_cannot_run_takes_nobodys_place(make, request_, status):
+    bench = make(maxQueue=1, maxBatch=1)
+    await bench.load()
+    bench.in_threads()
+    bench.engines["fp32"].go.clear()
+    running = asyncio.create_task(bench.infer(1))
+    await until(lambda: bench.model._lane.jobs)
+    low = asyncio.create_task(bench.infer(1, parameters={"priority": 3}))
+    await until(lambda: bench.model._queues.length == 1)
+    high = asyncio.create_task(bench.infer(1, parameters={"priority": 1}, **request_))
+    await until(lambda: high.done() or low.done())
+    bench.engines["fp32"].go.set()
+    answers = await asyncio.gather(running, high, low)
+    assert [answer.status for answer in answers] == [200, status, 503 if status == 200 else 200]
+
+
 async def test_a_request_that_expires_in_the_queue_never_reaches_the_engine(bench):
     bench.in_threads()
     engine = bench.engines["fp32"]

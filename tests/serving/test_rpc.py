@@ -17,6 +17,7 @@ from google.rpc.status_pb2 import Status
 from sloctl.board import BreakerCommand, Phase
 from sloctl.serving.rpc.messages import classes, message, service
 from sloctl.serving.rpc.server import RpcServer
+from sloctl.serving.rpc.services import _IN_A_STREAM
 from sloctl.telemetry import catalogue
 
 PROTO = Path(__file__).parents[2] / "sloctl/serving/rpc/proto"
@@ -253,6 +254,20 @@ async def test_a_stream_that_is_cut_leaves_nothing_in_flight(client, bench):
     for number in range(3):
         await stream.write(message("ModelInferRequest")(**request(number)))
     await until(lambda: bench.plane.inflight == 3)
+    stream.cancel()
+    await until(lambda: not bench.plane.inflight)
+
+
+async def test_a_stream_that_is_cut_while_it_has_all_that_it_may_leaves_nothing_in_flight(make, serve):
+    bench = make(admission={"limit": "off"})
+    await bench.load()
+    bench.in_threads()
+    bench.engines["fp32"].go.clear()
+    stream = (await serve(bench))("ModelStreamInfer")
+    most = _IN_A_STREAM + 2  # one more is waited for, and another waits for its place
+    for number in range(most + 1):
+        await stream.write(message("ModelInferRequest")(**request(number)))
+    await until(lambda: bench.plane.inflight == most)
     stream.cancel()
     await until(lambda: not bench.plane.inflight)
 

@@ -100,7 +100,12 @@ class Inference:
     ) -> None:
         try:
             async for request in requests:
-                await running.put(asyncio.ensure_future(self._streamed(request, context)))
+                task = asyncio.ensure_future(self._streamed(request, context))
+                try:
+                    await running.put(task)
+                except asyncio.CancelledError:
+                    task.cancel()  # nobody else knows of it
+                    raise
         finally:
             await running.put(None)
 
