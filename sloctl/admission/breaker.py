@@ -25,8 +25,9 @@ from sloctl.admission.states import HELD, LEADS_TO, LETS_ALL_PASS, BreakerState,
 from sloctl.admission.windows import CallWindow, Window, window_of
 from sloctl.config.daemon import BreakerConfig
 
-__all__ = ["Breaker", "BreakerState", "Calls", "Command"]
+__all__ = ["NO_TOKEN", "Breaker", "BreakerState", "Calls", "Command"]
 
+NO_TOKEN = -1  # of a call that the breaker does not know: what becomes of it does not count
 _PROBING = 1.0  # seconds; probes are out, and their verdict is near
 _LEAST_SHARE = 0.1  # of calls at the start of the ramp, as in Envoy's slow start
 _SLACK = 1e-9  # ten times 0.1 shall make a whole

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sloctl.admission.breaker import Breaker
+from sloctl.admission.breaker import NO_TOKEN, Breaker
 from sloctl.admission.shares import Shares
 
 _LEAST_WAIT = 0.1  # seconds; a shorter Retry-After only makes a client spin
@@ -62,26 +62,42 @@ class Gate:
             self._shares.set(shares)
 
     def admit(
-        self, now: float, class_index: int, deadline: float, target: float, wait: float, slack: float, *, full: bool
+        self,
+        now: float,
+        class_index: int,
+        deadline: float,
+        target: float,
+        wait: float,
+        slack: float,
+        *,
+        full: bool,
+        apart: bool = False,
     ) -> Ticket | Refusal:
         """A ticket, or why not.
 
         `deadline` is the client's and `target` what the objective asks for, both in the clock of `now` (infinite where
         there is none). `wait` is the predicted time in seconds until this request's own batch would be done (NaN where
-        that is not known), `slack` what has to be added to be nearly sure, `full` whether there is no room for it.
+        that is not known), `slack` what has to be added to be nearly sure, `full` whether there is no room for it,
+        `apart` whether the breaker has no say in it.
         """
         breaker = self.breaker
-        if not breaker.steady and breaker.refuses(now):
-            return Refusal(Reason.BREAKER, max(breaker.retry_after(now), _LEAST_WAIT))
+        if not apart and not breaker.steady and breaker.refuses(now):
+            return self._kept_out(now)
         if not self._shares.admit(class_index):
             return Refusal(Reason.SHED, _SHED_WAIT)
         expected = now + wait
         if full or expected > deadline or expected + slack > target:
             return _no_room(wait, expected - deadline, expected + slack - target, full=full)
-        token = breaker.acquire(now)
-        if token is None:
-            return Refusal(Reason.BREAKER, max(breaker.retry_after(now), _LEAST_WAIT))
-        return Ticket(token, expected, min(deadline, target))
+        token = NO_TOKEN if apart else breaker.acquire(now)
+        return self._kept_out(now) if token is None else Ticket(token, expected, min(deadline, target))
+
+    def permit(self, now: float) -> int | Refusal:
+        """A token for a request that was admitted apart, and is the breaker's matter after all."""
+        token = self.breaker.acquire(now)
+        return self._kept_out(now) if token is None else token
+
+    def _kept_out(self, now: float) -> Refusal:
+        return Refusal(Reason.BREAKER, max(self.breaker.retry_after(now), _LEAST_WAIT))
 
 
 def _no_room(wait: float, after_deadline: float, after_target: float, *, full: bool) -> Refusal:

@@ -54,13 +54,22 @@ class Entrance:
         return mine >= limit.value or queued >= self._most or 0 < self.bound <= inflight
 
     def admit(
-        self, now: float, priority: int, deadline: float, started: float, variant: Variant, wait: float, *, full: bool
+        self,
+        now: float,
+        priority: int,
+        deadline: float,
+        started: float,
+        variant: Variant,
+        wait: float,
+        *,
+        full: bool,
+        apart: bool,
     ) -> Ticket | Refusal:
         """A ticket or why not; `wait` is the predicted time until its own batch is done. See `Gate.admit`."""
         slack = self._of(variant).slack.values[priority]
         # Who took long to send it is not refused for that, which would be for good and on an idle device, too.
         since = started if now - started <= self._patience else now
-        return self.gate.admit(now, priority, deadline, since + self.target, wait, slack, full=full)
+        return self.gate.admit(now, priority, deadline, since + self.target, wait, slack, full=full, apart=apart)
 
     def learn(self, variant: Variant, batch: list[Pending], rows: int, now: float, inflight: int) -> None:
         """A batch came back."""

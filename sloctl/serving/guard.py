@@ -8,7 +8,8 @@ opens too. What tells nothing about an engine is neutral: the client's mistakes,
 Where no requests come, health probes take their place in half-open rounds.
 """
 
-from sloctl.admission.breaker import Breaker, BreakerState, Command
+from sloctl.admission.breaker import NO_TOKEN, Breaker, BreakerState, Command
+from sloctl.admission.tiers import Wish
 from sloctl.board import Board
 from sloctl.config.daemon import BreakerConfig
 from sloctl.serving.breaker_cells import BreakerCells
@@ -18,13 +19,14 @@ from sloctl.serving.variant import Variant
 from sloctl.telemetry.catalogue import MODEL_BREAKER
 
 # The others are about what is let in, which the model's breaker alone decides.
+_OPENING = frozenset({Command.TRIP, Command.FORCE_OPEN})
 _FOR_VARIANTS = frozenset({Command.AUTO, Command.CLOSE, Command.DISABLE, Command.METRICS_ONLY})
 
 
 class Guard:
     """A model's own breaker (`breaker`) and, through the rotation, those of its variants."""
 
-    __slots__ = ("_cells", "_rotation", "_slow", "breaker")
+    __slots__ = ("_cells", "_ordered", "_rotation", "_slow", "breaker")
 
     def __init__(self, config: BreakerConfig, board: Board, model: str, rotation: Rotation) -> None:
         self._cells = BreakerCells(board, MODEL_BREAKER, model)
@@ -32,10 +34,13 @@ class Guard:
         self._slow = config.slow_call_duration_threshold
         self.breaker = Breaker(config, self._cells.enter)
         self._cells.enter(self.breaker.state)
+        self._ordered = NO_TOKEN  # the generation of the model's breaker in which the control plane has it open
 
     def command(self, command: Command, now: float) -> None:
         """Carries out what the control plane asks."""
         self.breaker.command(command, now)
+        if command in _OPENING:
+            self._ordered = self.breaker.generation
         if command in _FOR_VARIANTS:
             for variant in self._rotation.variants:
                 variant.breaker.command(command, now)
@@ -44,6 +49,16 @@ class Guard:
     def probing(self) -> bool:
         """Whether requests that are let in are probes."""
         return self.breaker.state is BreakerState.HALF_OPEN
+
+    def apart(self, variant: Variant, wish: Wish | None) -> bool:
+        """Whether the model's breaker has no say in a request that this variant is to serve, as only that one's has.
+
+        So it is where the variant does not serve the model, or is named and its breaker lets all calls pass; but not
+        while the model's is open by the control plane's order.
+        """
+        if self.breaker.generation == self._ordered:
+            return False
+        return variant is not self._rotation.serving or (wish is not None and bool(wish.precision) and variant.steady)
 
     def succeeded(self, batch: list[Pending], variant: Variant, now: float, seconds: float) -> None:
         """These requests were answered by a run that took so long."""

@@ -18,7 +18,7 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from sloctl.admission.breaker import Command
+from sloctl.admission.breaker import NO_TOKEN, Command
 from sloctl.admission.gate import Reason, Refusal, Ticket
 from sloctl.admission.tenants import NOBODY, Tenant
 from sloctl.admission.tiers import Unmet, Wish
@@ -146,15 +146,19 @@ class ModelService:
         wait = self._lane.busy(variant) + ahead + variant.sizes.predict(1)
         full = entrance.full(variant, self.inflight, self._inflight(variant, queued), queued)
         alone = full and not queues.yields(priority, tenant)  # nobody whose place it could take
-        ticket = entrance.admit(now, priority, deadline, started, variant, wait, full=alone)
+        apart = not self._guard.breaker.steady and self._guard.apart(variant, wish)
+        ticket = entrance.admit(now, priority, deadline, started, variant, wait, full=alone, apart=apart)
         if isinstance(ticket, Refusal):
-            if ticket.reason is Reason.BREAKER:
-                self._guard.breaker.calls.not_permitted += 1
-            reason = ticket.outcome
-            raise RequestError(503, _MESSAGES[reason], outcome=reason, reason=reason, retry_after=ticket.retry_after)
+            raise self._refused(ticket)
         ticket.displaces = full
         self.inflight += 1
         return ticket
+
+    def _refused(self, why: Refusal) -> RequestError:
+        if why.reason is Reason.BREAKER:
+            self._guard.breaker.calls.not_permitted += 1
+        reason = why.outcome
+        return RequestError(503, _MESSAGES[reason], outcome=reason, reason=reason, retry_after=why.retry_after)
 
     def _inflight(self, variant: Variant, queued: int) -> int:
         """Requests in flight but for those that wait for other variants; `queued` are all that wait."""
@@ -289,13 +293,25 @@ class ModelService:
             if own:
                 self._run(own, variant, now)
             batch = [pending for pending in batch if self._falls_back(pending, variant)]
-            if not batch:
-                return
+        if self.serving is not None and not self.serving.steady:
+            batch = [pending for pending in batch if self._permitted(pending, now)]
+        if not batch:
+            return
         parts = self._rotation.split(batch, now, probing=self._guard.probing)
         if not parts:
             self._fail(batch, None, now, 0.0, "engine_hangs", _HANGS)
         for each, part in parts:
             self._run(part, each, now)
+
+    def _permitted(self, pending: Pending, now: float) -> bool:
+        """Whether a request may run on a serving variant that is not steady; one let in apart may end here."""
+        if pending.token == NO_TOKEN:
+            found = self._entrance.gate.permit(now)
+            if isinstance(found, Refusal):
+                pending.reject(self._refused(found))
+                return False
+            pending.token = found
+        return True
 
     def _falls_back(self, pending: Pending, variant: Variant) -> bool:
         """Whether the serving variant will do for a request whose own is kept out by its breaker; else it ends."""

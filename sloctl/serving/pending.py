@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from sloctl.admission.breaker import NO_TOKEN
 from sloctl.admission.gate import Ticket
 from sloctl.admission.tenants import NOBODY, Tenant
 from sloctl.admission.tiers import Wish
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from sloctl.serving.tracing import Trace
     from sloctl.serving.variant import Variant
 
-NO_TOKEN = -1  # of the breaker of a variant: what becomes of the request does not count for it
 Answer = tuple["Variant", dict[str, Tensor]]
 
 
@@ -35,7 +35,7 @@ class Pending:
     `displaces` is whether it takes the place of another one that waits.
     `lent` are the regions of inputs that lie in memory which the client owns: it must not be kept once the request has
     been answered, and may be gone before. `token` is of the model's breaker, `variant_token` of the breaker of the
-    variant that runs it.
+    variant that runs it; either may be NO_TOKEN.
     """
 
     __slots__ = (

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from sloctl.admission.breaker import BreakerState
+from sloctl.admission.breaker import BreakerState, Command
 from sloctl.board import BreakerCommand
 from sloctl.serving import model
 from sloctl.serving.worker import execute
@@ -29,6 +29,12 @@ async def bench(make):
     return Timed(made)
 
 
+async def until(holds):
+    """Lets the loop turn until something holds; pytest's timeout ends it."""
+    while not holds():  # noqa: ASYNC110  nobody sets an event for what it looks at
+        await asyncio.sleep(0.001)
+
+
 class Timed:
     def __init__(self, bench):
         self.bench, self.model, self.engines, self.ahead = bench, bench.model, bench.engines, 0.0
@@ -41,11 +47,12 @@ class Timed:
         self.ahead += seconds
         self.model.tick()
 
-    async def infer(self, count=1):
-        """Status and variant of so many requests, one after another."""
+    async def infer(self, count=1, **parameters):
+        """Variant, or else reason, of so many requests, one after another."""
+        asked = {"parameters": parameters} if parameters else {}
         found = []
         for _ in range(count):
-            response = await self.bench.infer(1)
+            response = await self.bench.infer(1, **asked)
             found.append(response.headers.get("sloctl-variant") or json.loads(response.body)["reason"])
         return found
 
@@ -178,6 +185,70 @@ async def test_only_variants_that_may_stand_in_count_as_left(bench):
     bench.bench.word(variant=1)  # the control plane decides otherwise
     bench.pass_time(10)
     assert await bench.infer(PERMITS) == ["int8"] * PERMITS
+
+
+@pytest.fixture
+async def bereft(make):
+    """No variant may stand in for fp32, which is broken; requests may name int8, which is well."""
+    made = make(breaker=BREAKER, clientPrecision=True)
+    made.hosting.accuracies = {"fp32": 0.99, "int8": 0.9}
+    await made.load()
+    made.word(stand_ins=0b01)
+    timed = Timed(made)
+    timed.engines["fp32"].fail = "broken"
+    await timed.infer(MINIMUM)
+    assert timed.states == ("open", "open", "closed")
+    return timed
+
+
+INT8 = {"sloctl_precision": "int8"}
+
+
+async def test_who_names_a_variant_that_is_well_is_served_while_the_models_breaker_is_open(bereft):
+    assert await bereft.infer(**INT8) == ["int8"]
+    assert await bereft.infer() == ["breaker_open"]
+    bereft.engines["int8"].fail = "broken"
+    assert set(await bereft.infer(MINIMUM - 1, **INT8)) == {"engine_error"}
+    assert await bereft.infer(1, **INT8) == ["no_variant"], "now its own breaker is open"
+
+
+async def test_a_class_with_a_variant_that_is_well_is_served_while_the_models_breaker_is_open(bereft):
+    bereft.bench.word(tiers=(-1, -1, 1))
+    assert await bereft.infer(10, priority=3) == ["int8"] * 10
+    assert await bereft.infer(priority=2) == ["breaker_open"]
+
+
+async def test_a_variant_that_is_named_serves_on_where_it_becomes_the_models(bereft):
+    bereft.bench.word(variant=1)
+    assert await bereft.infer(10, **INT8) == ["int8"] * 10
+    assert await bereft.infer() == ["breaker_open"], "its own wait has to end, and its probes"
+
+
+@pytest.mark.parametrize("order", [BreakerCommand.FORCE_OPEN, BreakerCommand.TRIP])
+async def test_a_breaker_that_is_open_by_order_keeps_out_who_names_a_variant(bereft, order):
+    bereft.bench.word(breaker=order, breaker_sequence=1)
+    assert await bereft.infer(5, **INT8) == ["breaker_open"] * 5
+
+
+async def test_a_variant_that_is_named_is_no_probe_of_the_models_breaker(bereft):
+    bereft.pass_time(10)
+    assert await bereft.infer(PERMITS + 1, **INT8) == ["int8"] * (PERMITS + 1)
+    assert await bereft.infer(PERMITS + 1) == ["engine_error"] * PERMITS + ["breaker_open"]
+
+
+async def test_who_falls_back_to_the_models_variant_needs_a_permit_of_its_breaker(bereft):
+    bereft.bench.word(tiers=(-1, -1, 1))
+    bereft.bench.in_threads()
+    bereft.engines["int8"].go.clear()
+    ahead = asyncio.create_task(bereft.infer(priority=3))
+    await until(lambda: bereft.model._lane.jobs)
+    waits = asyncio.create_task(bereft.infer(priority=3))
+    await until(lambda: bereft.model._queues.length)
+    bereft.int8.breaker.command(Command.TRIP, bereft.model._clock())
+    bereft.engines["int8"].go.set()
+    assert await ahead == ["int8"]
+    assert await waits == ["breaker_open"]
+    assert bereft.model.inflight == 0
 
 
 async def test_the_control_word_and_the_data_plane_do_not_fight(bench):

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from sloctl.admission.breaker import Breaker, BreakerState, Command
+from sloctl.admission.breaker import NO_TOKEN, Breaker, BreakerState, Command
 from sloctl.board import Board, ModelTopology, Topology
 from sloctl.config.daemon import BreakerConfig
 from sloctl.serving.guard import Guard
-from sloctl.serving.pending import NO_TOKEN
 from sloctl.serving.rotation import Rotation
 
 PERMITS, WAIT = 3, 5.0
