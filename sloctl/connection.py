@@ -1,26 +1,54 @@
-"""HTTP connections of both planes: uvicorn's, with a bound on what a request may send besides its body.
+"""HTTP connections of both planes: uvicorn's, with bounds on what a request may send besides its body, and on its time.
 
-The parser itself has none, and keeps names, values and an unfinished line in memory for as long as they grow.
+The parser itself has none: it keeps names, values and an unfinished line in memory for as long as they grow, and waits
+for the rest of a request for as long as its client likes. A head has to be whole 20 s after the connection was made, or
+after its first byte; of a body at least 10 KiB have to come in every 20 s (Apache's mod_reqtimeout has 20 s and 500
+bytes/s). A timer runs only while something of a request is missing, so one that arrives whole costs none.
 """
+
+import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MOST_HEAD = 64 * 1024  # bytes of a request line, headers and trailers; what one read brings may go beyond it
+PATIENCE = 20.0  # seconds for a head, and from one look at a body to the next
+LEAST = 10 * 1024  # bytes of a body between two looks
 _FRAME = 32  # bytes that a chunk of a body may need around it
-_REFUSAL = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
 class Connection(HttpToolsProtocol):
-    """A connection that is closed when a request's head or trailer does not end."""
+    """A connection that is closed when a request does not end."""
 
     _besides = 0  # bytes of this request that were no body
+    _whole = False  # whether nothing of a request is missing
+    _came = 0  # bytes since the last look
+    _look: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        """Waits for a first request."""
+        super().connection_made(transport)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
+        self._unwatch()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parses what came."""
         self._besides += len(data)
+        self._whole = False
         super().data_received(data)
+        if not self._whole:
+            self._came += len(data)
+            if self._look is None:
+                self._watch()
+        elif self._look is not None:
+            self._unwatch()
         if self._besides > MOST_HEAD:
-            self._refuse()
+            self._refuse(_TOO_LARGE)
 
     def on_body(self, body: bytes) -> None:
         """A part of the body, which the application bounds by itself."""
@@ -30,9 +58,34 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The request is whole."""
         self._besides = 0
+        self._whole = True
         super().on_message_complete()
 
-    def _refuse(self) -> None:
-        if self.cycle is None or self.cycle.response_complete:  # else an answer to another request may be under way
-            self.transport.write(_REFUSAL)
+    def _watch(self) -> None:
+        self._came = LEAST  # a first look comes too early to tell of a body
+        self._look = self.loop.call_later(PATIENCE, self._check)
+
+    def _unwatch(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+
+    def _check(self) -> None:
+        """Looks whether what is missing comes along; if not, that is the end of it."""
+        cycle = self.cycle
+        if self.transport.is_closing():
+            self.transport.abort()  # its client does not even read why
+        elif cycle is None or cycle.response_complete:
+            self._refuse(_TOO_SLOW)  # a head
+        elif cycle.more_body and not self.flow.read_paused and self._came < LEAST:
+            self._refuse(_TOO_SLOW)
+        else:  # the body comes along, or it is for us to go on: to read, or to answer an earlier request
+            self._came = 0
+            self._look = self.loop.call_later(PATIENCE, self._check)
+
+    def _refuse(self, answer: bytes) -> None:
+        cycle = self.cycle
+        unanswered = cycle is not None and cycle.more_body and not cycle.response_started and not self.pipeline
+        if cycle is None or cycle.response_complete or unanswered:  # else an answer to an earlier one may be under way
+            self.transport.write(answer)
         self.transport.close()

@@ -11,12 +11,14 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingTCPServer
 from types import FrameType
-from typing import get_args
+from typing import Any, get_args
 
 import structlog
 
@@ -29,6 +31,8 @@ from sloctl_exporters.nvml_ticker import Ticker
 from sloctl_exporters.prometheus import render
 
 PORT = 9400  # dcgm-exporter's
+MOST = 64  # connections at once
+LIMIT = 10.0  # seconds for a client to say what it wants and to read the answer
 _PORT_ERROR = 3  # the exit status of `sloctl serve` where it cannot have a port
 _CPU = Metric(
     "process_cpu_seconds_total", Kind.COUNTER, "seconds", (), "Processor time of this exporter.", Plane.CONTROL
@@ -54,23 +58,56 @@ class Server(ThreadingTCPServer):
     """Serves /metrics and /health of a ticker. Raises OSError where the address cannot be had.
 
     Not http.server's own, which asks the name service who it is before it listens.
+    Each connection has a thread. There are at most MOST, and none takes longer than LIMIT over a request and its
+    answer, by `clock`.
     """
 
     daemon_threads = True  # a client that does not read must not keep the process from ending
     allow_reuse_address = True
     request_queue_size = 64
 
-    def __init__(self, address: tuple[str, int], ticker: Ticker) -> None:
+    def __init__(self, address: tuple[str, int], ticker: Ticker, clock: Callable[[], float] = time.monotonic) -> None:
         self.ticker = ticker
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self._clock = clock
+        self._since: dict[socket.socket, float] = {}  # when each connection came or had its last answer
         super().__init__(address, _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Gives a connection a thread, or closes it where there are too many."""
+        if len(self._since) >= MOST:
+            self.shutdown_request(request)
+            return
+        self._since[request] = self._clock()
+        super().process_request(request, client_address)
+
+    def answered(self, request: socket.socket) -> None:
+        """A connection has had an answer, and may begin anew."""
+        self._since[request] = self._clock()
+
+    def shutdown_request(self, request: Any) -> None:
+        """Closes a connection."""
+        self._since.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Ends what takes too long, every half second; the thread then finds its connection at an end."""
+        latest = self._clock() - LIMIT
+        for request, since in list(self._since.items()):
+            if since < latest:
+                with suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: Server
-    timeout = 10  # seconds for a client to say what it wants
+    timeout = LIMIT
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "sloctl-nvml-exporter", ""
+
+    def handle_one_request(self) -> None:
+        super().handle_one_request()
+        self.server.answered(self.request)
 
     def do_GET(self) -> None:
         path = self.path.split("?")[0]

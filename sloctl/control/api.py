@@ -14,7 +14,7 @@ import structlog
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -59,7 +59,9 @@ class Api:
             Route("/api/v1/faults", self.faults, methods=write),
             Route("/api/v1/reload", self.reload, methods=write),
         ]
-        return Starlette(routes=routes, exception_handlers={HTTPException: _refuse, RequestError: _reject})
+        return Starlette(
+            routes=routes, exception_handlers={HTTPException: _refuse, RequestError: _reject, ClientDisconnect: _gone}
+        )
 
     async def metrics(self, request: Request) -> Response:
         """All families in the format that the scraper asks for."""
@@ -217,3 +219,7 @@ async def _refuse(_: Request, error: Exception) -> Response:
 
 async def _reject(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": str(error)}, getattr(error, "status", 400))
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    return Response(status_code=499)  # which nobody reads: the client went away, or took too long over its request

@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,7 +23,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from sloctl_exporters.nvml import NvmlSource
-from sloctl_exporters.nvml_server import Server, main
+from sloctl_exporters.nvml_server import LIMIT, MOST, Server, main
 from sloctl_exporters.nvml_ticker import Ticker
 
 COMMAND = [sys.executable, "-m", "sloctl_exporters.nvml_server"]
@@ -205,21 +206,62 @@ class Clock:
         return self.now
 
 
+@contextmanager
+def served(ticker: Ticker, clock: Callable[[], float] = time.monotonic) -> Iterator[tuple[str, int]]:
+    """Serves a ticker in a thread; gives the address."""
+    server = Server(("127.0.0.1", 0), ticker, clock)
+    serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    serving.start()
+    try:
+        yield "127.0.0.1", server.server_address[1]
+    finally:
+        server.shutdown()
+        serving.join()
+        server.server_close()
+
+
+@pytest.fixture
+def ticker(fake_nvml: ModuleType) -> Ticker:
+    made = Ticker(NvmlSource(fake_nvml.FakeNvml(), visible=""), 1.0)
+    made.tick()
+    return made
+
+
+def answer(connection: socket.socket) -> bytes:
+    """The status line of an answer; empty if it was closed without one."""
+    connection.settimeout(10)
+    return connection.recv(15)
+
+
+def test_a_client_that_takes_too_long_over_its_request_is_cut_off(ticker: Ticker) -> None:
+    clock = Clock()
+    with served(ticker, clock) as address, socket.create_connection(address) as slow:
+        slow.sendall(b"GET /health HTTP/1.1\r\nx: y\r\n\r\n")
+        assert answer(slow) == b"HTTP/1.1 200 OK"
+        slow.sendall(b"GET /health HTTP/1.1\r\n")
+        clock.now += LIMIT + 1
+        slow.settimeout(5)
+        while slow.recv(1000):  # what was left of the answer
+            pass
+
+
+def test_connections_beyond_the_most_are_closed_until_one_has_ended(ticker: Ticker) -> None:
+    with served(ticker) as address, ExitStack() as stack:
+        held = [stack.enter_context(socket.create_connection(address)) for _ in range(MOST)]
+        more = stack.enter_context(socket.create_connection(address))
+        assert answer(more) == b""
+        held[0].close()
+        url = f"http://127.0.0.1:{address[1]}/metrics"
+        assert wait_for(lambda: [_opener.open(url).status]) == [200]
+
+
 def test_scrapes_share_a_reading(fake_nvml: ModuleType) -> None:
     nvml = fake_nvml.FakeNvml()
     ticker = Ticker(NvmlSource(nvml, visible=""), 1.0)
     ticker.tick()
     calls = nvml.calls.copy()
-    server = Server(("127.0.0.1", 0), ticker)
-    serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    serving.start()
-    try:
-        url = f"http://127.0.0.1:{server.server_address[1]}/metrics"
-        bodies = {_opener.open(url).read().split(b"# HELP process_")[0] for _ in range(5)}
-    finally:
-        server.shutdown()
-        serving.join()
-        server.server_close()
+    with served(ticker) as (host, port):
+        bodies = {_opener.open(f"http://{host}:{port}/metrics").read().split(b"# HELP process_")[0] for _ in range(5)}
     assert len(bodies) == 1
     assert b"sloctl_gpu_temperature_celsius" in bodies.pop()
     assert nvml.calls == calls
