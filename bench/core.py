@@ -54,7 +54,7 @@ spec:
 """
 RULE = """
   - name: rule-{index}
-    when: burn_rate("slo-{index}", "5m") > 14.4 && offered_rate > 0.9 * capacity("fp32")
+    when: burn_rate("slo-{index}", "5m") > 14.4 && offered_rows > 0.9 * capacity("fp32")
     action: {{precision: down}}
 """
 

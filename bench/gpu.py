@@ -55,10 +55,10 @@ spec:
   budgetingMethod: Occurrences
   objectives: [{{op: lte, value: {OBJECTIVE}, target: 0.99}}]
 """
-POLICY = f"""
+POLICY = """
 apiVersion: sloctl/v1
 kind: Policy
-metadata: {{name: digits}}
+metadata: {name: digits}
 spec:
   model: digits
   ladder: [fp32, int8]
@@ -68,11 +68,11 @@ spec:
   rules:
   - name: less-precision
     when: burn_rate("digits-latency", "2s") > 6 || queue_delay(0.9) > 0.02 || gpu_temperature > 90
-    action: {{precision: down}}
+    action: {precision: down}
   - name: more-precision
-    when: {ROWS} * offered_rate < 0.65 * capacity("fp32") && burn_rate("digits-latency", "2s") < 1 && health_ok("fp32")
+    when: offered_rows < 0.65 * capacity("fp32") && burn_rate("digits-latency", "2s") < 1 && health_ok("fp32")
     for: 3s
-    action: {{precision: up}}
+    action: {precision: up}
 """
 
 

@@ -187,6 +187,8 @@ def _recorded(path: Path, setup: "Setup", step: _Step) -> "Course":
         times, rows = read(lines, _MOST_ROWS)
     if not rows:
         raise TraceError(f"{path}: no rows")
+    if not any(("request_rows", ()) in row for row in rows):
+        typer.echo(f"{path} does not tell the rows of requests (request_rows): each counts as one row", err=True)
     return recorded(times, rows, setup.classes, step.of(times[-1] - times[0]))
 
 

@@ -97,12 +97,25 @@ class LiveFacts:
         """A rate for policies; NaN in the first second of the control plane, which has seen too little of it."""
         return read(self, *args) if self._recent.spanned else _NAN
 
+    def offered_rows(self) -> float:
+        """Rows that arrived a second. A model that has executed nothing yet counts as asked for one row a request."""
+        rows = self.request_rows()
+        return self.offered() * (rows if rows > 0 else 1.0)
+
     def request_rows(self) -> float:
-        """Rows of an executed request; NaN without any."""
-        requests = self._recent.increase(c.EXECUTED_REQUESTS, self._model)
-        variants = self._senses.board.topology.model(self._model).variants
-        rows = sum(self._recent.total(c.BATCH_SIZE, self._model, variant) for variant in variants)
-        return rows / requests if requests > 0 and rows > 0 else _NAN
+        """Rows of an executed request of the last seconds; of all where none was executed in these, and NaN before any.
+
+        While all is refused, the load is still of requests as large as those before: it would seem to fall otherwise.
+        """
+        recent, variants = self._recent, self._senses.board.topology.model(self._model).variants
+        for requests, total in (
+            (recent.increase(c.EXECUTED_REQUESTS, self._model), recent.total),
+            (recent.newest.scalar(c.EXECUTED_REQUESTS, self._model), recent.newest.total),
+        ):
+            rows = sum(total(c.BATCH_SIZE, self._model, variant) for variant in variants)
+            if requests > 0 and rows > 0:
+                return rows / requests
+        return _NAN
 
     def accuracy(self, variant: str | None = None) -> float:
         """Accuracy of a variant from its manifest."""
@@ -246,6 +259,7 @@ class LiveFacts:
 _READERS: dict[str, Callable[..., Value]] = {
     "offered_rate": lambda facts: facts.rate(LiveFacts.offered),
     "offered": lambda facts, priority: facts.rate(LiveFacts.offered, priority),
+    "offered_rows": lambda facts: facts.rate(LiveFacts.offered_rows),
     "served_rate": lambda facts: facts.rate(LiveFacts.served),
     "capacity": LiveFacts.capacity,
     "batch_time": LiveFacts.batch_time,

@@ -98,7 +98,10 @@ FACTS: tuple[Fact, ...] = (
     ),
     Fact("offered", (Domain.PRIORITY,), _N, "1/s", "Requests offered a second by one priority class."),
     Fact("served_rate", (), _N, "1/s", "Requests answered with a result, a second."),
-    Fact("capacity", _OF_VARIANT, _N, "1/s", "Measured peak of a variant (the serving one) in rows.", True),
+    Fact(
+        "offered_rows", (), _N, "row/s", "`offered_rate` times `request_rows`: the load that capacity is held against."
+    ),
+    Fact("capacity", _OF_VARIANT, _N, "row/s", "Measured peak of a variant (the serving one), in rows a second.", True),
     Fact("batch_time", _OF_VARIANT, _N, "s", "Time of a full batch of a variant (the serving one) at its peak.", True),
     Fact(
         "slowdown",
@@ -108,7 +111,13 @@ FACTS: tuple[Fact, ...] = (
         "Time of a variant's batches, those after a pause aside, over what the same took when it was measured.",
         True,
     ),
-    Fact("request_rows", (), _N, "1", "Mean rows of an executed request."),
+    Fact(
+        "request_rows",
+        (),
+        _N,
+        "row",
+        "Mean rows of an executed request of the last seconds, or of all where none was executed in these.",
+    ),
     Fact("accuracy", _OF_VARIANT, _N, "ratio", "Accuracy of a variant (the serving one), measured.", True),
     Fact("burn_rate", _OF_SLO, _N, "ratio", "Error ratio of an SLO over its error budget, in a window."),
     Fact("slo_error_ratio", _OF_SLO, _N, "ratio", "Share of an SLO's bad events in a window."),
@@ -132,7 +141,7 @@ FACTS: tuple[Fact, ...] = (
         "batch_size",
         (Domain.QUANTILE,),
         _N,
-        "1",
+        "row",
         "Rows of the serving variant's executed batches: a quantile, or their mean.",
         True,
     ),

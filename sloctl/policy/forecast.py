@@ -7,7 +7,7 @@ Samples are taken `window / 30` apart, at least as far as the fact's own span, s
   the Mann-Kendall test (Mann 1945, Kendall 1975) says |z| ≥ 4, which noise alone does once in 16,000 windows;
   else it is 0 and the level the samples' median. No trend is followed further ahead than it was seen to last.
 - **Noise**: 1.4826 times the median absolute residual (Rousseeuw & Croux 1993), and never less than what counting
-  Poisson arrivals over the fact's span gives, √(rate / span).
+  Poisson arrivals over the fact's span gives: √(rate · size / span), where each arrival adds its size to the rate.
 - **Jump**: a reading three times the noise off the line stands out. When two samples in a row do, to the same side,
   the load has moved, and what was before is forgotten.
 
@@ -32,7 +32,7 @@ _ROBUST = 1.4826  # of a normal distribution: its deviation over its median abso
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """`level` (1/s) at the time `at`, `slope` (1/s²) and `noise` (1/s)."""
+    """`level` at the time `at`, `slope` (per second) and `noise`, in the unit of the rate."""
 
     at: float
     level: float
@@ -44,13 +44,18 @@ class Line:
         return max(self.level + self.slope * (now - self.at), 0.0)
 
 
-def fit(times: NDArray[np.float64], rates: NDArray[np.float64]) -> Line:
-    """The robust line through samples `[n]`, n ≥ 1, in order of time."""
+def fit(times: NDArray[np.float64], rates: NDArray[np.float64], size: float = 1.0) -> Line:
+    """The robust line through samples `[n]`, n ≥ 1, in order of time, of a rate that each arrival adds `size` to."""
     slope = _slope(times, rates)
     rest = rates - slope * (times - times[-1])
     level = float(np.median(rest))
     spread = _ROBUST * float(np.median(np.abs(rest - level)))
-    return Line(float(times[-1]), level, slope, max(spread, math.sqrt(max(level, 0.0) / SPAN)))
+    return Line(float(times[-1]), level, slope, max(spread, _counting(level, size, SPAN)))
+
+
+def _counting(rate: float, size: float, seconds: float) -> float:
+    """Standard deviation of a rate that Poisson arrivals of `size` make, counted over some seconds."""
+    return math.sqrt(max(rate, 0.0) * size / seconds)
 
 
 def _slope(times: NDArray[np.float64], rates: NDArray[np.float64]) -> float:
@@ -66,7 +71,7 @@ def _slope(times: NDArray[np.float64], rates: NDArray[np.float64]) -> float:
 
 
 class Forecast:
-    """Follows one rate (1/s). `now` is monotonic seconds."""
+    """Follows one rate. `now` is monotonic seconds."""
 
     def __init__(self, window: float) -> None:
         """`window` in seconds: how far back samples are looked at."""
@@ -77,13 +82,17 @@ class Forecast:
         self._jumped: float | None = None  # since when readings stand out above the line
         self._line: Line | None = None
         self._now = self.newest = math.nan
+        self._size = 1.0
         self._readings: deque[tuple[float, float]] = deque()  # of the last `_SOON` seconds, and one before
 
-    def observe(self, now: float, rate: float) -> None:
-        """Takes a reading; one without data is passed over, and a gap makes the history begin anew."""
+    def observe(self, now: float, rate: float, size: float = 1.0) -> None:
+        """Takes a reading; one without data is passed over, and a gap makes the history begin anew.
+
+        `size` is what one arrival adds: 1 to a rate of requests, a request's rows to one of rows.
+        """
         if math.isnan(rate):
             return
-        self._now, self.newest = now, rate
+        self._now, self.newest, self._size = now, rate, size
         self._readings.append((now, rate))
         while len(self._readings) > 2 and self._readings[1][0] <= now - _SOON:
             self._readings.popleft()
@@ -102,7 +111,7 @@ class Forecast:
     def _side(self, line: Line | None, now: float, rate: float) -> int:
         """1 or -1 where a reading stands out above or below, else 0."""
         off = 0.0 if line is None else rate - line.value(now)
-        noise = 0.0 if line is None else max(line.noise, math.sqrt(max(rate, 0.0) / SPAN))
+        noise = 0.0 if line is None else max(line.noise, _counting(rate, self._size, SPAN))
         return (off > _OUTSTANDING * noise) - (off < -_OUTSTANDING * noise)
 
     def _sample(self, now: float, rate: float, side: int) -> None:
@@ -115,7 +124,7 @@ class Forecast:
         while now - self._samples[0][0] > self._window:
             self._samples.popleft()
         both = np.array(self._samples)
-        self._line = fit(both[:, 0] - now, both[:, 1])
+        self._line = fit(both[:, 0] - now, both[:, 1], self._size)
         self._line = Line(now, self._line.level, self._line.slope, self._line.noise)
 
     @property
@@ -125,7 +134,7 @@ class Forecast:
 
     @property
     def slope(self) -> float:
-        """The trend in 1/s², 0 where none is certain."""
+        """The trend per second, 0 where none is certain."""
         return self._line.slope if self._line else 0.0
 
     @property
@@ -148,7 +157,7 @@ class Forecast:
         if self._jumped is None or self._line is None or not 0 < seconds <= SPAN:
             return math.nan
         rate = self._line.value(self._now) + SPAN / seconds * (self.newest - before)
-        return rate - _OUTSTANDING * math.sqrt(max(rate, 0.0) / seconds)
+        return rate - _OUTSTANDING * _counting(rate, self._size, seconds)
 
     def now(self) -> float:
         """The rate now: the line's, or a reading above it less the noise that it may hold; alone, less its noise."""
@@ -164,5 +173,5 @@ class Forecast:
         return self.now() + max(self.slope, 0.0) * min(horizon, seen)
 
     def _reading_noise(self) -> float:
-        counting = math.sqrt(max(self.newest, 0.0) / SPAN)
+        counting = _counting(self.newest, self._size, SPAN)
         return max(self._line.noise, counting) if self._line else counting

@@ -11,9 +11,9 @@ With `maximise: accuracy` it compares the expected accuracy over all that is off
 asking what carries: down to the best one below that gives more at the load, up to the best one above that would give
 more even at the load with `hysteresis` on top.
 
-Capacity is as measured, over how much slower the variant runs now (`slowdown`). It reads offered load, which shedding
-does not lower, and proposes only: the arbiter holds it to dwell, cooldown, floor and limit, and every rule that is
-pending against a step up stands above it.
+Capacity is as measured, over how much slower the variant runs now (`slowdown`), in rows a second, and so is the load:
+requests a second times the rows of one. It reads offered load, which shedding does not lower, and proposes only: the
+arbiter holds it to dwell, cooldown, floor and limit, and every rule that is pending against a step up stands above it.
 """
 
 import math
@@ -53,8 +53,8 @@ class Planner:
     def update(self, tick: Tick, serving: str) -> None:
         """Looks at the facts of a tick."""
         self.facts, self.target = {}, None
-        offered = self._read(tick, "offered_rate")
-        self._forecast.observe(tick.now, offered)
+        offered, rows = self._read(tick, "offered_rate"), self._rows(tick)
+        self._forecast.observe(tick.now, offered * rows, rows)
         self._slowdown.observe(tick.now, serving, self._read(tick, "slowdown", serving))
         if math.isnan(offered):
             self.reason = "no plan: offered_rate has no data"
@@ -77,22 +77,22 @@ class Planner:
         return known and self._goal.up(self._option(tick, serving), [option], self._load) is None
 
     def _plan(self, tick: Tick, serving: str) -> None:
-        rows, goal, place = self._rows(tick), self._goal, self._ladder.index
-        load = self._forecast.ahead(self._spec.horizon) * rows
+        goal, place = self._goal, self._ladder.index
+        load = self._forecast.ahead(self._spec.horizon)
         current = self._option(tick, serving) if serving in self._ladder else None
         if current is None or not goal.known(current, load):
             known = "is not on the ladder" if current is None else "has no data"
             self.reason = f"no plan: {serving} {known}"
             return
         self._load = load
-        self._note(current, load, self._forecast.now() * rows)
+        self._note(current, load, self._forecast.now())
         at = place(serving)
         if goal.enough(current, self._usable(tick, self._ladder[at + 1 :]), load):
             above = self._usable(tick, self._ladder[:at])
             found = goal.up(current, above, load) if self._forecast.settled else None
         else:
             # What stands out may be noise, and is no reason to go; once it is one, its whole must be carried.
-            load = self._jumped_to(load, rows)
+            load = self._jumped_to(load)
             found = self._settled(goal.down(current, self._usable(tick, self._ladder[at + 1 :]), load), tick, at)
         up = found is not None and place(found.variant) < at
         self.target = found.variant if found else None
@@ -100,11 +100,11 @@ class Planner:
         if found is not None:
             self.context["targetCapacity"] = found.capacity
 
-    def _jumped_to(self, load: float, rows: float) -> float:
+    def _jumped_to(self, load: float) -> float:
         """The load to carry in a jump: at least the whole of a reading, and what has come since the last ones."""
         if self._forecast.jumped_for() is None:
             return load
-        return max(load, *[rate * rows for rate in (self._forecast.newest, self._forecast.arriving()) if rate == rate])
+        return max(load, *[rate for rate in (self._forecast.newest, self._forecast.arriving()) if rate == rate])
 
     def _note(self, current: Option, load: float, load_now: float) -> None:
         """What an account of a decision needs besides its facts."""
@@ -166,7 +166,7 @@ class Planner:
         )
 
     def _rows(self, tick: Tick) -> float:
-        """Rows of a request: capacity is in rows, load in requests."""
+        """Rows of a request: capacity is in rows, and so must load be. One where nobody has seen a request yet."""
         rows = self._read(tick, "request_rows")
         return 1.0 if math.isnan(rows) else rows
 
@@ -179,6 +179,6 @@ class Planner:
         trend = f"{'rising' if slope > 0 else 'falling'} by {number(abs(slope))}/s each second" if slope else "steady"
         text = (
             f"{number(load)} rows/s expected within {number(self._spec.horizon)} s "
-            f"({number(self._forecast.newest)} requests/s now, {trend}); {self._goal.describe(current, load, up=False)}"
+            f"({number(self._forecast.newest)} rows/s now, {trend}); {self._goal.describe(current, load, up=False)}"
         )
         return text if found is None else f"{text}; {self._goal.describe(found, load, up=up)}"

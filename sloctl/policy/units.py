@@ -2,13 +2,15 @@
 
 A plain number goes with every unit; one that is written with a unit (`250ms`, `85%`, `2GiB`) only with its own.
 Products and quotients have the unit that follows, and one that is none of the facts' own is not held against anything.
-Counts (`1`) and ratios are told apart, but both are factors.
+Counts (`1`) and ratios are told apart, but both are factors. Rows are no count: a request may have several, so load in
+requests (`1/s`) is not held against capacity in rows (`row/s`).
 """
 
 from sloctl.policy.facts import BY_NAME, Type
 from sloctl.policy.syntax import COMPARISONS, Binary, Call, Conditional, ExpressionError, Literal, Node, Unary, unparse
 
 RATE = "1/s"
+ROWS, ROW_RATE, ROW_TIME = "row", "row/s", "s/row"
 SHARES = (
     "slo_error_ratio",
     "budget_remaining",
@@ -27,13 +29,37 @@ _WORDS = {
     "ratio": "a ratio",
     "1": "a count",
     RATE: "a rate (1/s)",
+    ROWS: "rows",
+    ROW_RATE: "a rate of rows (row/s)",
+    ROW_TIME: "a time a row (s/row)",
     "h": "an hour of the day, a plain number",
     "W": "watts, a plain number",
     "°C": "degrees, a plain number",
 }
 _FACTORS = ("1", "ratio")
-_TIMES = {frozenset((RATE, "s")): "1"}
-_OVER = {("1", "s"): RATE, ("1", RATE): "s"}
+_TIMES = {
+    frozenset((RATE, "s")): "1",
+    frozenset((RATE, ROWS)): ROW_RATE,
+    frozenset((ROW_RATE, "s")): ROWS,
+    frozenset((ROW_TIME, ROWS)): "s",
+}
+_OVER = {
+    ("1", "s"): RATE,
+    ("1", RATE): "s",
+    ("1", ROW_RATE): ROW_TIME,
+    (ROWS, "s"): ROW_RATE,
+    (ROWS, ROW_RATE): "s",
+    (ROW_RATE, RATE): ROWS,
+    (ROW_RATE, ROWS): RATE,
+    ("s", ROWS): ROW_TIME,
+}
+_HINTS = {
+    frozenset((RATE, ROW_RATE)): "; a request may have several rows: `offered_rows` is the load in rows, and a rate of "
+    "rows over `request_rows` one of requests",
+    frozenset(("1", ROWS)): "; a request may have several rows: requests times `request_rows` are rows",
+    frozenset(("s", ROW_TIME)): "; a request may have several rows: requests times `request_rows` are rows",
+}
+"""What was meant, where two units differ by the rows of a request."""
 
 
 def unit_mistakes(root: Node, wanted: str | None = None) -> list[ExpressionError]:
@@ -41,7 +67,9 @@ def unit_mistakes(root: Node, wanted: str | None = None) -> list[ExpressionError
     units = _Units()
     found = units.of(root)
     if wanted is not None and found not in {wanted, _PLAIN, _OPEN}:
-        units.errors.append(ExpressionError(f"the expression is {_WORDS[found]}; {_WORDS[wanted]} is wanted here", 1))
+        hint = _HINTS.get(frozenset((found, wanted)), "")
+        message = f"the expression is {_WORDS[found]}; {_WORDS[wanted]} is wanted here{hint}"
+        units.errors.append(ExpressionError(message, 1))
     return sorted(units.errors, key=lambda error: error.column)
 
 
@@ -87,7 +115,8 @@ class _Units:
         for part, unit in known[1:]:
             if unit != known[0][1]:
                 one, other = (f"{unparse(each)} is {_WORDS[of]}" for each, of in (known[0], (part, unit)))
-                self.errors.append(ExpressionError(f"{one}, and {other}: their units differ", node.column))
+                hint = _HINTS.get(frozenset((known[0][1], unit)), "")
+                self.errors.append(ExpressionError(f"{one}, and {other}: their units differ{hint}", node.column))
                 return _OPEN
         return next((unit for _, unit in (*known, *units) if unit), _PLAIN)
 

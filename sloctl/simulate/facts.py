@@ -47,11 +47,15 @@ class SimulatedFacts:
     def offered(self, priority: str) -> float:
         """Requests offered a second by a class."""
         index = self._classes.index(priority)
-        return sum(flow.offered[index] for flow in self._flows) / self._seconds
+        return self._a_second(sum(flow.offered[index] for flow in self._flows))
 
-    def rate(self, *outcomes: str) -> float:
-        """Requests a second that ended so."""
-        return sum(self._count(outcome) for outcome in outcomes) / self._seconds
+    def served(self) -> float:
+        """Requests answered with a result, a second."""
+        return self._a_second(self._count("ok"))
+
+    def _a_second(self, count: float) -> float:
+        """A rate; NaN until half of the span is seen, as of the daemon's own facts: of less time it is chance."""
+        return count / self._seconds if self._seconds >= SPAN / 2 else NAN
 
     def _count(self, outcome: str) -> float:
         return sum(sum(flow.outcomes.get(outcome, ())) for flow in self._flows)
@@ -113,6 +117,11 @@ class SimulatedFacts:
         return self._plant.queue
 
     @property
+    def request_rows(self) -> float:
+        """Rows of a request."""
+        return self._plant.rows
+
+    @property
     def variants(self) -> tuple[str, ...]:
         """The variants, most accurate first."""
         return tuple(self._plant.variants)
@@ -127,12 +136,13 @@ _F = SimulatedFacts
 _RECORDED = {"health", "health_ok", "data_plane_up"}  # of which a trace knows better
 _READERS: Mapping[str, Callable[..., Value]] = {
     "offered_rate": lambda f: sum(f.offered(name) for name in f.classes),
+    "offered_rows": lambda f: f.request_rows * sum(f.offered(name) for name in f.classes),
     "offered": _F.offered,
-    "served_rate": lambda f: f.rate("ok"),
+    "served_rate": _F.served,
     "capacity": _F.capacity,
     "batch_time": lambda f, variant=None: f.max_batch / f.capacity(variant),
     "slowdown": _F.slowdown,
-    "request_rows": lambda _: 1.0,
+    "request_rows": lambda f: f.request_rows,
     "accuracy": _F.accuracy,
     "burn_rate": lambda f, slo, window: f.over(f.evaluator.burn_rate, slo, window),
     "slo_error_ratio": lambda f, slo, window: f.over(f.evaluator.error_ratio, slo, window),
@@ -145,7 +155,7 @@ _READERS: Mapping[str, Callable[..., Value]] = {
     "latency": lambda f, q: f.quantile(q, queued=False),
     "queue_delay": lambda f, q: f.quantile(q, queued=True),
     "queue_length": lambda f: f.queue,
-    "inflight": lambda f: f.queue + f.batch_size(),
+    "inflight": lambda f: f.queue + f.batch_size() / f.request_rows,
     "batch_size": _F.batch_size,
     "health": lambda _, __=None: float(len(HEALTH_LEVELS)),
     "health_ok": lambda _, __=None: True,

@@ -50,7 +50,7 @@ DOCS: Mapping[Shape, str] = {
 @dataclass(frozen=True, slots=True)
 class Course:
     """Arrivals `[ticks, classes]` in requests a tick of `dt` seconds, from the Unix time `start`; `rows` of a trace;
-    `slowdowns` of the device by tick, none where it runs as measured.
+    `slowdowns` of the device and `sizes` of requests in rows by tick, none where it runs as measured, and of one row.
     """
 
     dt: float
@@ -58,6 +58,7 @@ class Course:
     arrivals: NDArray[np.float64]
     rows: Rows = ()
     slowdowns: tuple[float, ...] = ()
+    sizes: tuple[float, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -71,6 +72,10 @@ class Course:
     def slowdown(self, tick: int) -> float:
         """How many times slower than measured the device runs in a tick."""
         return self.slowdowns[tick] if self.slowdowns else 1.0
+
+    def request_rows(self, tick: int) -> float:
+        """Rows of a request in a tick."""
+        return self.sizes[tick] if self.sizes else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,15 +164,28 @@ _RATES = {
 
 
 def recorded(times: Sequence[float], rows: Rows, classes: Sequence[str], dt: float) -> Course:
-    """A trace's course in ticks of `dt` seconds; gaps repeat the row before, and so does a row without the load."""
+    """A trace's course in ticks of `dt` seconds; gaps repeat the row before, and so does a row without the load.
+
+    In a trace that does not tell the rows of requests (`request_rows`), each has one.
+    """
     start, length = times[0], times[-1] - times[0] + dt
     at = np.searchsorted(times, start + np.arange(max(round(length / dt), 1)) * dt, side="right") - 1
     rates = np.array([[_rate(row, name, len(classes)) for name in classes] for row in rows])
-    for before, after in pairwise(rates):
-        np.copyto(after, before, where=np.isnan(after))
-    rates = np.nan_to_num(rates)  # before the first that is known
+    sizes = np.array([[_size(row)] for row in rows])
+    for known in (rates, sizes):
+        for before, after in pairwise(known):
+            np.copyto(after, before, where=np.isnan(after))
+    # Before the first that is known.
+    rates, sizes = np.nan_to_num(rates), np.nan_to_num(sizes[:, 0], nan=1.0)
     slow = np.array([_slowdown(row) for row in rows])
-    return Course(dt, start, rates[at] * dt, [rows[index] for index in at.tolist()], tuple(slow[at].tolist()))
+    kept = [rows[index] for index in at.tolist()]
+    return Course(dt, start, rates[at] * dt, kept, tuple(slow[at].tolist()), tuple(sizes[at].tolist()))
+
+
+def _size(row: Mapping[tuple[str, Args], Value]) -> float:
+    """Rows of a request; NaN where none was told."""
+    rows = float(row.get(("request_rows", ()), math.nan))
+    return rows if 0 < rows < math.inf else math.nan
 
 
 def _slowdown(row: Mapping[tuple[str, Args], Value]) -> float:

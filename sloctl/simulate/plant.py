@@ -2,13 +2,14 @@
 
 Per tick of `dt` seconds, in this order: an open breaker refuses all; each class is admitted by its share; the queue
 takes what would be answered within `deadline` and `target`, at most `maxQueue`; the variant works off
-`capacity × dt` rows, first come first served. The batch is the smallest measured one that carries the load.
+`capacity × dt` rows, first come first served; each request has `rows` of them. The batch is the smallest measured one
+that carries the load.
 
 The time of an answer is W + S + R + X: the fluid queue's wait W (in a straight line from the tick's beginning to its
 end), the own batch S, half of the batch before with the probability that the server is busy, R = ρS/2, and, while no
 queue stands, the wait X within a tick by Kingman's law, P(X > t) = ρ·exp(−2(1−ρ)μt), with ρ at most 0.98.
 
-Left out: batches that wait for company (`batchWait`), requests of several rows, classes in the queue (what cannot be
+Left out: batches that wait for company (`batchWait`), requests of unequal size, classes in the queue (what cannot be
 taken is refused in proportion), the moment of a switch, several contexts, errors but for those of a trace.
 """
 
@@ -99,14 +100,19 @@ class Plant:
         self._limits = limits
         self.queue = 0.0
         self.slowdown = 1.0  # of the device, and so of all variants
+        self.rows = 1.0  # of each request
+
+    def carries(self, variant: str) -> float:
+        """Requests a second that a variant does at its measured peak."""
+        return self.variants[variant].capacity / self.rows
 
     def step(
         self, dt: float, offered: Sequence[float], variant: str, admit: Sequence[float], *, open_: bool, errors: float
     ) -> Flow:
         """One tick: `offered` requests by class, admitted shares by class, the share of executed ones that fail."""
         serving = self.variants[variant]
-        capacity = serving.capacity / self.slowdown
-        service = serving.batch_time(sum(offered) / dt * self.slowdown) * self.slowdown
+        capacity = self.carries(variant) / self.slowdown
+        service = serving.batch_time(sum(offered) / dt * self.rows * self.slowdown) * self.slowdown
         waiting = self.queue
         let_in = [0.0 if open_ else load * share for load, share in zip(offered, admit, strict=True)]
         longest, late = self._limits.longest

@@ -50,7 +50,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One point of a chart: means over its time; `at` in seconds, `budgets` what is left by SLO."""
+    """One point of a chart: means over its time; `at` in seconds, rates in requests/s, `budgets` left by SLO."""
 
     at: float
     offered: float
@@ -145,7 +145,7 @@ class _Simulation:
         course, state, facts = self._course, self._state, self._facts
         now, row = (tick + 1) * course.dt, course.row(tick)
         errors = float(row.get(("error_ratio", ()), 0.0))
-        self._plant.slowdown = course.slowdown(tick)
+        self._plant.slowdown, self._plant.rows = course.slowdown(tick), course.request_rows(tick)
         flow = self._plant.step(
             course.dt,
             arrivals,
@@ -184,7 +184,7 @@ class _Simulation:
         self._chart.add(flow, in_time)
         if self._chart.due:
             budgets = {o.name: self._evaluator.budget_remaining(o.name) for o in self._setup.objectives}
-            capacity = self._plant.variants[variant].capacity
+            capacity = self._plant.carries(variant)
             result.points.append(self._chart.point(now, capacity, variant, budgets))
 
 

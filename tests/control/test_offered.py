@@ -46,3 +46,33 @@ def test_to_policies_a_rate_is_unknown_until_half_of_its_span_was_seen():
         seen.append([facts.get("offered_rate", ()), facts.get("offered", ("high",)), facts.get("served_rate", ())])
     assert np.isnan(seen[:4]).all()
     assert seen[4:] == [[pytest.approx(100)] * 3] * 2
+
+
+def test_the_load_in_rows_is_that_of_requests_as_large_as_were_executed_last():
+    board, recent = Board.create(TOPOLOGY), Recent()
+    ok, refused = (board.counter(c.REQUESTS, "m", "high", outcome) for outcome in ("ok", "breaker_open"))
+    executed, batches = board.counter(c.EXECUTED_REQUESTS, "m"), board.histogram(c.BATCH_SIZE, "m", "a")
+    seen = []
+    for tick in range(10):
+        if 0 < tick < 5:
+            ok.inc(25)
+            executed.inc(25)
+            batches.observe(100)
+        refused.inc(0 if tick < 5 else 25)
+        recent.push(tick * 1.0, board.snapshot())
+        senses = SimpleNamespace(recent=recent, board=board)
+        facts = LiveFacts(ModelConfig(name="m", variants=["a"]), senses, None, None, tick * 1.0, 0.0)
+        seen.append((facts.get("offered_rows", ()), facts.get("request_rows", ())))
+    assert np.isnan(seen[0]).all()
+    assert seen[1:] == [(pytest.approx(100), pytest.approx(4))] * 9
+
+
+def test_before_any_request_was_executed_a_request_counts_as_one_row():
+    board, recent = Board.create(TOPOLOGY), Recent()
+    recent.push(0.0, board.snapshot())
+    board.counter(c.REQUESTS, "m", "high", "breaker_open").inc(30)
+    recent.push(1.0, board.snapshot())
+    senses = SimpleNamespace(recent=recent, board=board)
+    facts = LiveFacts(ModelConfig(name="m", variants=["a"]), senses, None, None, 1.0, 0.0)
+    assert facts.get("offered_rows", ()) == 30
+    assert np.isnan(facts.get("request_rows", ()))

@@ -27,9 +27,9 @@ PLANNED: dict[str, Value] = {
         ("queue_length > 10", {"queue_length": 40.0}, ["40 in place of 10 in `queue_length > 10`"], []),
         ("10 <= queue_length", {"queue_length": 40.0}, ["41 in place of 10 in `10 <= queue_length`"], []),
         (
-            'offered_rate > 0.9 * capacity("fp32")',
-            {"offered_rate": 467.0, 'capacity("fp32")': 500.0},
-            ['0.94 in place of 0.9 in `offered_rate > 0.9 * capacity("fp32")`'],
+            'offered_rows > 0.9 * capacity("fp32")',
+            {"offered_rows": 467.0, 'capacity("fp32")': 500.0},
+            ['0.94 in place of 0.9 in `offered_rows > 0.9 * capacity("fp32")`'],
             [],
         ),
         (
@@ -62,8 +62,8 @@ def test_the_number_that_decides(text: str, facts: dict[str, Value], alone: list
 
 @given(st.floats(0.01, 1e6), st.floats(0.01, 10), st.floats(0.01, 1e6), st.sampled_from([">", ">=", "<", "<="]))
 def test_what_is_named_does_prevent_and_is_near(offered: float, factor: float, capacity: float, operator: str) -> None:
-    text = f"offered_rate {operator} {factor!r} * capacity"
-    facts = {"offered_rate": offered, "capacity": capacity}
+    text = f"offered_rows {operator} {factor!r} * capacity"
+    facts = {"offered_rows": offered, "capacity": capacity}
     alone, _ = preventing(text, facts)
     exact = offered / capacity
     assume(alone)

@@ -28,6 +28,8 @@ FACTS_NOW = StaticFacts(
     {
         'burn_rate("digits-latency", "2s")': 31.2,
         "offered_rate": 900.0,
+        "offered_rows": 900.0,
+        "request_rows": 1.0,
         "capacity": 500.0,
         "queue_length": 0.0,
         "breaker": "closed",
@@ -51,7 +53,7 @@ def value_of(text: str, expected: Type) -> Value | None:
         ("-2 * -3", 6.0),
         (".5 + 1e1", 10.5),
         ("min(3, 1, 2)", 1.0),
-        ("max(offered_rate, capacity)", 900.0),
+        ("max(request_rows * offered_rate, capacity)", 900.0),
         ("clamp(7, 0, 5)", 5.0),
         ("clamp(-1, 0, 5)", 0.0),
         ("abs(-4)", 4.0),
@@ -234,8 +236,8 @@ def test_a_deep_tree_within_the_bound_round_trips() -> None:
 
 
 def test_an_evaluation_records_what_it_read_and_only_that() -> None:
-    expression = Expression.compile("offered_rate > capacity || queue_length > 1", NAMES)
-    assert expression.evaluate(FACTS_NOW).facts == {"offered_rate": 900.0, "capacity": 500.0}
+    expression = Expression.compile("offered_rows > capacity || queue_length > 1", NAMES)
+    assert expression.evaluate(FACTS_NOW).facts == {"offered_rows": 900.0, "capacity": 500.0}
 
 
 @pytest.mark.parametrize(
@@ -243,8 +245,8 @@ def test_an_evaluation_records_what_it_read_and_only_that() -> None:
     [
         ('burn_rate("digits-latency","2s") > 6', 'burn_rate("digits-latency", "2s") = 31.2 > 6'),
         (
-            "offered_rate > 0.9*capacity && gpu_throttled",
-            "offered_rate = 900 > 0.9 * capacity = 450 && gpu_throttled = true",
+            "offered_rows > 0.9*capacity && gpu_throttled",
+            "offered_rows = 900 > 0.9 * capacity = 450 && gpu_throttled = true",
         ),
         ("queue_length > 1 || offered_rate > 1", "offered_rate = 900 > 1"),
         ("queue_length > 1 && offered_rate > 1", "queue_length = 0 > 1"),

@@ -74,7 +74,7 @@ def test_it_says_why_with_the_numbers() -> None:
     (decision,) = run.go(10, lambda now: min(50.0 * (now - 29), 150.0))
     assert (decision.rule, decision.action) == ("planner", "precision:down")
     assert decision.reason == (
-        "150 rows/s expected within 60 s (150 requests/s now, steady); "
+        "150 rows/s expected within 60 s (150 rows/s now, steady); "
         "fp32 carries 85 of 100 with 15% to spare, expected burn 100; "
         "fp16 carries 170 of 200 with 15% to spare, expected burn under 0.001"
     )
@@ -211,6 +211,14 @@ def test_noise_of_what_is_seen_does_not_flap(seed: int, slower: float) -> None:
 
 def test_requests_of_several_rows_weigh_as_much() -> None:
     assert moves(Run().go(60, lambda _: 40.0, request_rows=4.0)) == [("fp32", "fp16")]
+
+
+def test_smaller_requests_are_a_fall_of_the_load_and_followed_as_one_before_a_step_up() -> None:
+    run = Run()
+    run.go(300, lambda _: 40.0, request_rows=4.0)
+    (up,) = run.go(300, lambda _: 40.0, request_rows=1.0)
+    assert (up.before, up.after) == ("fp16", "fp32")
+    assert up.at - 300 >= 50, "the window is a minute"
 
 
 @pytest.mark.parametrize(

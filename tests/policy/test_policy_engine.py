@@ -188,11 +188,17 @@ def shed(**how: Any) -> dict[str, Any]:
 
 def offers(high: float, normal: float, low: float, queue: float = 40) -> dict[str, Value]:
     by_class = {'offered("high")': high, 'offered("normal")': normal, 'offered("low")': low}
-    return {"queue_length": queue, "capacity": 100.0, "offered_rate": high + normal + low, **by_class}
+    return {
+        "queue_length": queue,
+        "capacity": 300.0,
+        "request_rows": 3.0,
+        "offered_rate": high + normal + low,
+        **by_class,
+    }
 
 
 def test_a_rate_is_given_to_the_highest_classes_first() -> None:
-    it = plant(shed(admitRate="0.9 * capacity"))
+    it = plant(shed(admitRate="0.9 * capacity / request_rows"))
     (decision,) = it.run(0.25, offers(50, 80, 20))
     assert it.state.admit == (1.0, 0.5, 0.0)
     assert (decision.action, decision.before) == ("shed:start", "high=1 normal=1 low=1")
@@ -289,7 +295,7 @@ def test_shares_return_in_a_straight_line_when_the_rule_has_ended() -> None:
 
 
 def test_a_rate_without_data_holds_the_shares() -> None:
-    it = plant(shed(admitRate="0.9 * capacity"))
+    it = plant(shed(admitRate="0.9 * capacity / request_rows"))
     it.run(0.25, offers(50, 80, 20))
     it.run(5, {"queue_length": 40.0})
     assert it.state.admit == (1.0, 0.5, 0.0)

@@ -98,16 +98,16 @@ def test_a_clean_step_of_load_gives_exactly_one_switch(cooldown: float) -> None:
     rules = [
         {
             "name": "down",
-            "when": "offered_rate > 0.9 * capacity",
-            "until": 'offered_rate < 0.6 * capacity("fp32")',
+            "when": "offered_rows > 0.9 * capacity",
+            "until": 'offered_rows < 0.6 * capacity("fp32")',
             "action": {"precision": "down"},
         },
-        {"name": "up", "when": 'offered_rate < 0.6 * capacity("fp32")', "action": {"precision": "up"}},
+        {"name": "up", "when": 'offered_rows < 0.6 * capacity("fp32")', "action": {"precision": "up"}},
     ]
     engine, state, moves = engine_of(rules, cooldown=cooldown), State("fp32", (1.0, 1.0), "closed"), []
     for tick in range(4000):
         offered = 50.0 if tick < 400 else 150.0
-        facts = {"offered_rate": offered, "capacity": capacity[state.variant], 'capacity("fp32")': 100.0}
+        facts = {"offered_rows": offered, "capacity": capacity[state.variant], 'capacity("fp32")': 100.0}
         outcome = engine.step(tick * 0.25, StaticFacts(facts), state)
         moves += switches(list(outcome.decisions))
         state = State(outcome.directive.variant, outcome.directive.admit, "closed")

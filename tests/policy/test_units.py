@@ -52,9 +52,15 @@ def test_what_is_written_reads_the_same_again(number: object, unit: str) -> None
         "memory_headroom_bytes < 2GiB",
         "process_memory_bytes / memory_headroom_bytes > 50%",
         "offered_rate * request_rows > 85% * capacity",
-        "queue_length / capacity > 100ms",
+        "offered_rows > 0.9 * capacity('fp32')",
+        "offered_rows / request_rows > offered_rate",
+        "offered_rows / offered_rate < 2 * request_rows",
+        "queue_length * request_rows / capacity > 100ms",
+        "queue_length / capacity * request_rows > 100ms",
+        "batch_time / batch_size > 1 / capacity",
+        "batch_size > request_rows",
         "queue_length * batch_time > 1s",
-        "events('slo', '2s') > 2s * capacity",
+        "events('slo', '2s') * request_rows > 2s * capacity",
         "events('slo', '1h') / 1h > 0.1",
         "capacity * batch_time > 4",
         "inflight / queue_length > 85%",
@@ -79,7 +85,17 @@ def test_units_that_fit(text: str) -> None:
         ("latency(0.99) > 85%", 15, "latency(0.99) is a time (s), and 85% is a ratio: their units differ"),
         ("memory_headroom_bytes < 5m", 23, "memory_headroom_bytes is bytes, and 5m is a time (s)"),
         ("offered_rate > queue_length", 14, "offered_rate is a rate (1/s), and queue_length is a count"),
-        ("events('slo', '2s') > capacity", 21, "capacity is a rate (1/s): their units differ"),
+        ("events('slo', '2s') > capacity", 21, "capacity is a rate of rows (row/s): their units differ"),
+        (
+            "offered_rate > 0.9 * capacity",
+            14,
+            "offered_rate is a rate (1/s), and 0.9 * capacity is a rate of rows (row/s): their units differ; a request "
+            "may have several rows: `offered_rows` is the load in rows",
+        ),
+        ("offered('low') + capacity > 5", 16, "`offered_rows` is the load in rows"),
+        ("events('slo', '2s') > 2s * capacity", 21, "requests times `request_rows` are rows"),
+        ("queue_length / capacity > 100ms", 25, "queue_length / capacity is a time a row (s/row), and 100ms is a time"),
+        ("batch_size > queue_length", 12, "batch_size is rows, and queue_length is a count"),
         ("latency(0.5) + error_ratio > 1", 14, "latency(0.5) is a time (s), and error_ratio is a ratio"),
         ("min(latency(0.5), 85%) > 0.1", 1, "their units differ"),
         ("time_of_day('UTC') > 18h", 20, "an hour of the day, a plain number, and 18h is a time (s)"),
@@ -106,10 +122,13 @@ def test_a_rate_of_admission_is_a_rate() -> None:
         head = {"apiVersion": "sloctl/v1", "kind": "Policy", "metadata": {"name": "p"}}
         return PolicyDocument.model_validate(head | {"spec": spec})
 
-    assert check(admitting("85% * capacity"), VOCABULARY) == []
+    assert check(admitting("85% * capacity / request_rows"), VOCABULARY) == []
     assert check(admitting("100"), VOCABULARY) == []
     (problem,) = check(admitting("85%"), VOCABULARY)
     assert problem.message == "the expression is a ratio; a rate (1/s) is wanted here"
+    (problem,) = check(admitting("85% * capacity"), VOCABULARY)
+    assert problem.message.startswith("the expression is a rate of rows (row/s); a rate (1/s) is wanted here; ")
+    assert "over `request_rows`" in problem.message
 
 
 def test_a_unit_changes_no_value() -> None:

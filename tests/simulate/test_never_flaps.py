@@ -16,18 +16,18 @@ PLANNER = {"planner": {"objective": "digits-latency"}}
 RULES = [
     {
         "name": "down",
-        "when": 'offered_rate > 0.85 * capacity("fp32")',
-        "until": 'offered_rate < 0.7 * capacity("fp32")',
+        "when": 'offered_rows > 0.85 * capacity("fp32")',
+        "until": 'offered_rows < 0.7 * capacity("fp32")',
         "for": "2s",
         "action": {"precision": "down"},
     },
-    {"name": "up", "when": 'offered_rate < 0.7 * capacity("fp32")', "for": "30s", "action": {"precision": "up"}},
+    {"name": "up", "when": 'offered_rows < 0.7 * capacity("fp32")', "for": "30s", "action": {"precision": "up"}},
 ]
 SHED = {
     "name": "shed",
-    "when": 'variant == "int8" && offered_rate > 0.95 * capacity',
-    "until": "offered_rate < 0.85 * capacity",
-    "action": {"shed": {"admitRate": "0.9 * capacity"}},
+    "when": 'variant == "int8" && offered_rows > 0.95 * capacity',
+    "until": "offered_rows < 0.85 * capacity",
+    "action": {"shed": {"admitRate": "0.9 * capacity / request_rows"}},
 }
 POLICIES = {"planner": PLANNER | {"rules": [SHED]}, "rules": {"rules": [*RULES, SHED]}}
 DOWN, UP = 0.85 * FP32, 0.7 * FP32  # the levels that both act at

@@ -6,7 +6,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from sloctl.policy.trace import read
+from sloctl.simulate.facts import SimulatedFacts
 from sloctl.simulate.load import Course, Scale, Shape, length_of, recorded, synthetic
+from sloctl.simulate.plant import Plant
 from sloctl.simulate.run import simulate
 
 SCALE = Scale.of([500.0, 1000.0], margin=0.15, cooldown=300.0)
@@ -112,3 +115,47 @@ def test_a_row_of_a_trace_without_the_load_has_that_of_the_row_before(setup) -> 
     rows = [{("offered_rate", ()): rate} for rate in rates]
     trace = recorded([float(second) for second in range(5)], rows, setup.classes, 1.0)
     assert trace.arrivals.sum(axis=1) == pytest.approx([0.0, 30.0, 30.0, 30.0, 60.0])
+
+
+def trace_of(rate: float, rows: str | None) -> list[str]:
+    """A minute of requests at one rate; `rows` of each, None: the column is not there, as in older traces."""
+    named = "" if rows is None else ",request_rows"
+    return [f"at,offered_rate{named}", *(f"{t},{rate}" + ("" if rows is None else f",{rows}") for t in range(60))]
+
+
+@pytest.mark.parametrize(
+    ("rows", "variant"),
+    [(None, "fp32"), ("", "fp32"), ("1", "fp32"), ("4", "int8"), ("0", "fp32")],
+    ids=["a trace without the column", "no data", "one row", "four rows", "no rows"],
+)
+@pytest.mark.parametrize("by", ["planner", "rules"])
+def test_requests_of_several_rows_take_as_much_of_the_capacity(setup, by, rows, variant) -> None:
+    """200 requests/s: fp32 carries 425 rows/s, and int8 850."""
+    rule = {"name": "down", "when": 'offered_rows > 0.85 * capacity("fp32")', "action": {"precision": "down"}}
+    change = {} if by == "planner" else {"planner": None, "rules": [rule]}
+    spec = setup.policy.spec.model_dump(by_alias=True) | change
+    policy = setup.policy.model_validate(setup.policy.model_dump(by_alias=True) | {"spec": spec})
+    result = simulate(replace(setup, policy=policy), recorded(*read(trace_of(200.0, rows), 99), setup.classes, 1.0))
+    assert [each.after for each in ups_and_downs(result)] == [variant] * (variant == "int8")
+    assert result.in_time >= 0.95 * result.offered
+
+
+def test_what_a_variant_answers_of_larger_requests_is_as_much_less(setup) -> None:
+    plant = Plant(setup.variants, setup.limits)
+    done = []
+    for plant.rows in (1.0, 4.0):
+        for _ in range(20):
+            flow = plant.step(1.0, (3000.0, 0.0, 0.0), "fp32", (1.0, 1.0, 1.0), open_=False, errors=0.0)
+        done.append(flow.answered)
+    assert done == [pytest.approx(500.0), pytest.approx(125.0)]
+
+
+def test_rates_are_unknown_in_the_first_second_as_in_the_daemon(setup) -> None:
+    plant = Plant(setup.variants, setup.limits)
+    facts, seen = SimulatedFacts(plant, None, setup.classes, setup.max_batch), []
+    for _ in range(6):
+        facts.push(plant.step(0.25, (25.0, 0.0, 0.0), "fp32", (1.0, 1.0, 1.0), open_=False, errors=0.0))
+        names = (("offered_rate", ()), ("offered_rows", ()), ("offered", ("high",)), ("served_rate", ()))
+        seen.append([facts.get(*name) for name in names])
+    assert np.isnan(seen[:3]).all()
+    assert seen[3:] == [[pytest.approx(100.0)] * 4] * 3

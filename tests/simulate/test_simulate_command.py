@@ -39,7 +39,9 @@ def test_json_for_programs_is_the_same_for_a_seed(folder: Path) -> None:
 def test_a_trace_is_played(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "digits.csv"
     path.write_text("at,offered_rate\n" + "".join(f"{1000 + second},{900}\n" for second in range(120)))
-    told = json.loads(run(folder, str(path), "--tick", "1s", "--json", *GIVEN).stdout)
+    played = run(folder, str(path), "--tick", "1s", "--json", *GIVEN)
+    assert "does not tell the rows of requests (request_rows): each counts as one row" in played.stderr
+    told = json.loads(played.stdout)
     assert told["offered"] == pytest.approx(120 * 900)
     assert [each["after"] for each in told["decisions"]] == ["int8"]
 
