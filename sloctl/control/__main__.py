@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from urllib.parse import urlsplit
@@ -23,7 +24,7 @@ from sloctl.control.housekeeping import housekeeper
 from sloctl.control.recording import Recorder
 from sloctl.control.schedule import Schedule
 from sloctl.control.sensing import Senses
-from sloctl.control.store import Store
+from sloctl.control.store import StateDirError, Store
 from sloctl.telemetry.logging import configure_from_environment
 from sloctl.telemetry.tracing import DecisionTracer
 from sloctl_exporters.nvml import NvmlSource
@@ -60,7 +61,7 @@ def main() -> None:
     board = Boards([Board.attach(fd, runtime.topology) for fd in arguments.board_fd])
     board.agree()
     board.control_status.begin(os.getpid(), time.monotonic())
-    store = Store(runtime.state_dir)
+    store = _store(runtime)
     gpu = runtime.daemon.telemetry.gpu
     source = NvmlSource(names=gpu.names, expected=gpu.expected)
     gpus = Ticker(source, _GPU_INTERVAL, devices=_gpus(runtime))
@@ -97,6 +98,13 @@ def main() -> None:
     if told is not None:
         told.close()
     gpus.stop()
+
+
+def _store(runtime: Runtime) -> Store:
+    try:
+        return Store(runtime.state_dir)
+    except StateDirError as error:
+        sys.exit(f"error: {error}")
 
 
 def _listens_at(fd: int) -> str:

@@ -169,6 +169,13 @@ DAEMON = (
         5 * _MINUTE,
     ),
     AlertRule(
+        "SloctlStoreFailing",
+        Increase(_of(c.STORE_FAILURES), 5 * _MINUTE, "gt", 5),
+        "ticket",
+        f"sloctl {_ON} cannot write its store",
+        "A full disk or one mounted read-only: a restart forgets SLO history, alerts and decisions since then.",
+    ),
+    AlertRule(
         "SloctlOverrideForgotten",
         Compared(_of(c.OVERRIDES_ACTIVE), "gt", 0),
         "ticket",

@@ -1,13 +1,13 @@
 """The controller: one tick from snapshot to decision, and what the API asks of it in between."""
 
 import gc
-import sqlite3
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 import structlog
@@ -25,6 +25,7 @@ from sloctl.control.deciding import Decider
 from sloctl.control.facts import LiveFacts
 from sloctl.control.health import Health
 from sloctl.control.judging import Judge, Timeline
+from sloctl.control.keeping import Keeping
 from sloctl.control.maintenance import ByHand, Exclusions
 from sloctl.control.received import ReceivedAlerts
 from sloctl.control.recording import Recorder
@@ -91,6 +92,7 @@ class Controller:
         self._watched: list[Active] = []
         self._watched_at = float("-inf")
         self._lock = threading.RLock()
+        self._keeping = Keeping()
         self._started = clock()
         saved = (store.state("progress") or {}) | {"alerts": store.state("alerts") or []}
         self._timeline = Timeline(self._started, wall(), saved.get("axis"))
@@ -166,13 +168,14 @@ class Controller:
                 if self._recorder is not None:
                     self._recorder.record(model.name, now, wall, facts, tuple(decisions), self._judge.evaluator.counted)
             if now - self._saved_at >= _SAVE_EVERY:
-                self.save()
+                self._keeping.attempt("history and progress", self.save)
             self._ticks[0] += 1
             self._ticks[1] += self._clock() - now
 
     def _look_for_maintenance(self, wall: float) -> None:
         for slo, why, begins in self._exclusions.look(wall):
-            self.store.add_event(wall, "maintenance", slo, "begin" if begins else "end", why)
+            event = (wall, "maintenance", slo, "begin" if begins else "end", why)
+            self._keeping.attempt("maintenance", partial(self.store.add_event, *event))
             log.info("maintenance", slo=slo, state="begins" if begins else "ends", reason=why)
 
     def _alert(self, axis: float) -> None:
@@ -187,7 +190,8 @@ class Controller:
 
     def _watched_families(self) -> list[Family]:
         overrides = len(self.store.overrides(self._wall()))
-        found = report.watched(self._senses, self._senses.health, overrides, reload_ok=self._reload_ok)
+        failures, health = self._keeping.failures, self._senses.health
+        found = report.watched(self._senses, health, overrides, reload_ok=self._reload_ok, store_failures=failures)
         return found + (self._notifier.families() if self._notifier else [])
 
     def _facts(self, now: float) -> list[LiveFacts]:
@@ -219,11 +223,8 @@ class Controller:
 
     def _record(self, decision: Decision) -> None:
         record = asdict(decision)
-        try:
-            number = self.store.add_decision(self._wall(), record)
-        except sqlite3.Error as error:  # it is in force already, and the other models' decisions must be taken too
-            number = 0
-            log.error("a decision could not be kept: it is missing from the list of decisions", error=str(error))
+        # It is in force already, and the other models' decisions must be taken too.
+        number = self._keeping.attempt("decisions", lambda: self.store.add_decision(self._wall(), record)) or 0
         self._decided[decision.policy, decision.rule, decision.action] += 1
         self._saved_at = float("-inf")  # this tick ends with a save: a crash forgets no switch and no count
         log.info(
@@ -291,6 +292,7 @@ class Controller:
             notifications=self._notifications,
             reloads=self._reloads,
             reload_ok=self._reload_ok,
+            store_failures=self._keeping.failures,
             ticks=(int(self._ticks[0]), self._ticks[1]),
             uptime=now - self._started,
             tritons_names=self.runtime.daemon.telemetry.triton,

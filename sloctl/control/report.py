@@ -48,6 +48,7 @@ class Sources:
     notifications: Mapping[str, int]
     reloads: Mapping[str, int]
     reload_ok: bool
+    store_failures: int
     ticks: tuple[int, float]
     uptime: float
     tritons_names: bool
@@ -256,7 +257,7 @@ def families(s: Sources) -> list[Family]:
     own = [
         Family(c.BUILD_INFO, [((__version__,), 1.0)]),
         Family(c.PLANE_UP, [(("data",), float(s.health.data_up)), (("control",), 1.0)]),
-        *_states(s.senses, s.health, len(s.overrides), reload_ok=s.reload_ok),
+        *_states(s.senses, s.health, len(s.overrides), reload_ok=s.reload_ok, store_failures=s.store_failures),
         *_process_families(s.senses),
         *_model_families(s),
         *_slo_families(s),
@@ -276,16 +277,16 @@ def families(s: Sources) -> list[Family]:
 _WATCHED = (c.BREAKER_STATE, c.VARIANT_BREAKER.transitions, c.HEALTH_LEVEL, c.ENGINE_ERRORS, c.NONFINITE)
 
 
-def watched(senses: Senses, health: Health, overrides: int, *, reload_ok: bool) -> list[Family]:
+def watched(senses: Senses, health: Health, overrides: int, *, reload_ok: bool, store_failures: int) -> list[Family]:
     """The few families that the daemon's alerts on itself are about: all of them every second would cost too much."""
     return [
         *senses.recent.newest.families(_WATCHED),
-        *_states(senses, health, overrides, reload_ok=reload_ok),
+        *_states(senses, health, overrides, reload_ok=reload_ok, store_failures=store_failures),
         *senses.gpu_families,
     ]
 
 
-def _states(senses: Senses, health: Health, overrides: int, *, reload_ok: bool) -> list[Family]:
+def _states(senses: Senses, health: Health, overrides: int, *, reload_ok: bool, store_failures: int) -> list[Family]:
     restarts: Samples = []
     for plane in ("data", "control"):
         restarts += [((plane, reason), float(count)) for reason, count in senses.board.restarts(plane).items()]
@@ -299,6 +300,7 @@ def _states(senses: Senses, health: Health, overrides: int, *, reload_ok: bool) 
         Family(c.LAYER_DRIFT, list(drift_samples(senses.layers.drift))),
         Family(c.LAYER_LAST, list(_last_layers(senses))),
         Family(c.CONFIG_LAST_RELOAD_OK, [((), float(reload_ok))]),
+        Family(c.STORE_FAILURES, [((), float(store_failures))]),
         Family(c.OVERRIDES_ACTIVE, [((), float(overrides))]),
         *_memory_families(senses),
     ]

@@ -84,10 +84,13 @@ class Store:
     """The database. Methods are called from one thread at a time; reads see what was committed."""
 
     def __init__(self, folder: Path) -> None:
+        """Raises StateDirError. A damaged database is set aside, and a new one begins."""
         prepare_state_dir(folder)
         self.path = folder / "sloctl.db"
         try:
             self._db = self._open()
+        except sqlite3.OperationalError as error:  # a full disk, a lock: what is in the file is well
+            raise StateDirError(f"{self.path} cannot be opened: {error}") from None
         except sqlite3.DatabaseError as error:
             self._set_aside(error)
             self._db = self._open()
@@ -265,7 +268,7 @@ class Store:
 
 
 class _Transaction:
-    """BEGIN IMMEDIATE … COMMIT, or ROLLBACK on an exception."""
+    """BEGIN IMMEDIATE … COMMIT, or ROLLBACK on an exception, also on that of COMMIT."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -274,4 +277,9 @@ class _Transaction:
         self._db.execute("BEGIN IMMEDIATE")
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self._db.execute("COMMIT" if kind is None else "ROLLBACK")
+        try:
+            if kind is None:
+                self._db.execute("COMMIT")
+        finally:
+            if self._db.in_transaction:  # after some errors SQLite has rolled back by itself
+                self._db.execute("ROLLBACK")

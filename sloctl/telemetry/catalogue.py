@@ -633,6 +633,14 @@ CONFIG_RELOADS = _m(
 CONFIG_LAST_RELOAD_OK = _m(
     "sloctl_config_last_reload_successful", Kind.GAUGE, "1", (), "1 if the last reload was accepted.", _C
 )
+STORE_FAILURES = _m(
+    "sloctl_store_failures_total",
+    Kind.COUNTER,
+    "1",
+    (),
+    "Attempts of the control plane to keep history, progress, decisions or events in its store that failed.",
+    _C,
+)
 TICK_DURATION = _m(
     "sloctl_tick_duration_seconds",
     Kind.SUMMARY,
@@ -710,6 +718,7 @@ CONTROL_METRICS: tuple[Metric, ...] = (
     RECEIVED_NOTIFICATIONS,
     CONFIG_RELOADS,
     CONFIG_LAST_RELOAD_OK,
+    STORE_FAILURES,
     TICK_DURATION,
     HEALTH_LAST_SUCCESS,
     LAYER_LAST,

@@ -4,8 +4,12 @@ import sqlite3
 from collections import Counter
 from dataclasses import fields
 
+import pytest
+from structlog.testing import capture_logs
+
 from sloctl.control.controller import Controller
-from sloctl.control.store import Store
+from sloctl.control.keeping import Keeping
+from sloctl.control.store import StateDirError, Store
 from sloctl.policy.engine import Decision
 
 
@@ -13,7 +17,7 @@ def test_a_decision_that_cannot_be_kept_is_counted_and_traced_and_ends_no_tick(t
     store, traced = Store(tmp_path), []
     controller = object.__new__(Controller)  # a whole one needs a running daemon
     controller.store, controller._wall, controller._trace = store, lambda: 1000.0, traced.append
-    controller._decided = Counter()
+    controller._decided, controller._keeping = Counter(), Keeping()
     decision = Decision(**{field.name: "x" for field in fields(Decision)})
     controller._record(decision)
     with sqlite3.connect(store.path) as other:
@@ -21,4 +25,57 @@ def test_a_decision_that_cannot_be_kept_is_counted_and_traced_and_ends_no_tick(t
     controller._record(decision)
     assert [record["id"] for record in traced] == [1, 0]
     assert controller._decided.total() == 2
+    assert controller._keeping.failures == 1
     store.close()
+
+
+def fill_up(store: Store) -> None:
+    """No page more than there are: what SQLite then says is that of a full disk."""
+    store._db.execute("PRAGMA max_page_count=1")
+
+
+def make_room(store: Store) -> None:
+    store._db.execute(f"PRAGMA max_page_count={2**30}")
+
+
+def test_what_a_full_disk_does_not_take_is_counted_told_once_and_taken_again_when_there_is_room(tmp_path):
+    store, keeping, size = Store(tmp_path), Keeping(), 100_000
+    fill_up(store)
+    with capture_logs() as logs:
+        for _ in range(3):
+            assert keeping.attempt("state", lambda: store.save([], {"progress": "x" * size}, {})) is None
+        assert keeping.failures == 3
+        make_room(store)
+        keeping.attempt("state", lambda: store.save([], {"progress": "y" * size}, {}))
+    assert keeping.failures == 3
+    assert store.state("progress") == "y" * size
+    assert [entry["log_level"] for entry in logs] == ["error", "info"]
+    store.close()
+
+
+def test_a_commit_that_fails_leaves_no_transaction_open(tmp_path):
+    store = Store(tmp_path)
+    other = sqlite3.connect(store.path, isolation_level=None)
+    store._db.execute("PRAGMA journal_mode=DELETE")
+    store._db.execute("PRAGMA busy_timeout=0")
+    other.execute("BEGIN")
+    other.execute("SELECT * FROM state").fetchall()  # a reader, such as a backup
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        store.put_state("a", 1)
+    other.execute("COMMIT")
+    store.put_state("a", 2)
+    assert store.state("a") == 2
+    other.close()
+    store.close()
+
+
+def test_a_store_that_cannot_be_opened_for_want_of_room_is_not_set_aside(tmp_path, monkeypatch):
+    Store(tmp_path).close()
+
+    def full(_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(Store, "_open", full)
+    with pytest.raises(StateDirError, match="disk is full"):
+        Store(tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if "corrupt" in path.name] == []

@@ -151,6 +151,14 @@ CASES = (
         (2400,),
     ),
     Case("a refused reload", "SloctlReloadRefused", of(c.CONFIG_LAST_RELOAD_OK, "", "1x4 0x60"), (600,), (60, 300)),
+    Case(
+        "a full disk",
+        "SloctlStoreFailing",
+        of(c.STORE_FAILURES, "", "0x4 0+15x20 300x60"),
+        (120, 360),
+        (60, 900),
+    ),
+    Case("one write that failed", "SloctlStoreFailing", of(c.STORE_FAILURES, "", "0x4 1x60"), (), (300,)),
     Case("an override", "SloctlOverrideForgotten", of(c.OVERRIDES_ACTIVE, "", "0x4 1x1000"), (14_505,), (60, 14_400)),
     Case(
         "an Alertmanager that is down",

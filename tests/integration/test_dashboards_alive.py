@@ -104,7 +104,7 @@ BREAKER = {"slidingWindowSize": 20, "minimumNumberOfCalls": 5, "waitDurationInOp
 STILL = {
     *("Objective", "Accuracy", "Memory of variants", "Version", "GPUs", "Driver answers", "GPUs that answer"),
     *("GPUs expected", "MIG", "Instances", "SLOs", "Daemons not ready", "Ready", "Devices", "Data"),
-    *("Reserved memory", "Context switches", "Layers in (other)"),
+    *("Reserved memory", "Context switches", "Layers in (other)", "Writes that failed"),
     # A model so small that each of its batches stands alone, and tells nothing.
     "Time of batches, and as measured",
     # Who would record its silence is the source itself.

@@ -103,14 +103,21 @@ def daemon_row(q: Queries) -> Row:
                 "Mean time of a control tick: snapshot, judge, act.",
                 "s",
                 Target(q.mean(c.TICK_DURATION, "instance"), "{{instance}}"),
-                width=12,
+                width=8,
             ),
             bars(
                 "Reloads",
                 "Reloads of SLOs and policies, accepted or refused, in the time shown.",
                 "short",
                 Target(q.increase(c.CONFIG_RELOADS, "result"), "{{result}}", instant=True),
-                width=12,
+                width=8,
+            ),
+            lines(
+                "Writes that failed",
+                "Attempts a second to keep history, progress, decisions or events in the store that failed.",
+                "short",
+                Target(q.rate(c.STORE_FAILURES, "instance"), "{{instance}}"),
+                width=8,
             ),
         ],
     )
