@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection, HTTPMessage, HTTPResponse, HTTPSConnection, IncompleteRead
+from socket import socket
+from ssl import SSLEOFError, SSLZeroReturnError
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -15,7 +17,8 @@ from sloctl.client.caller import Caller
 from sloctl.client.errors import InferenceError
 
 _PIECE = 1 << 20  # bytes
-_FRESH = 30.0  # seconds; servers close connections that are idle for longer, and one that closes looks like a failure
+_FRESH = 30.0  # seconds; servers close connections that are idle for longer
+_CLOSED = (ConnectionError, SSLEOFError, SSLZeroReturnError)
 
 
 class Client:
@@ -59,10 +62,9 @@ class Client:
 
     def _post(self, path: str, body: bytes, timeout: float) -> dict[str, Any]:
         end = time.monotonic() + timeout
-        connection = self._connection(timeout)
+        connection, answer, sock = self._begin(path, body, end)
         try:
-            connection.request("POST", path, body, self._headers)
-            answer, said = _answer(connection, end)
+            said = _body(answer, sock, end)
         except BaseException:
             connection.close()  # whatever comes over it later would be the answer to another request
             raise
@@ -75,15 +77,39 @@ class Client:
         found: dict[str, Any] = json.loads(said)
         return found
 
-    def _connection(self, timeout: float) -> HTTPConnection:
+    def _begin(self, path: str, body: bytes, end: float) -> tuple[HTTPConnection, HTTPResponse, socket]:
+        """Sends a request and waits for the head of its answer.
+
+        A connection that was used before may have been closed meanwhile, which says nothing of this request nor of the
+        server: if it ends before the head of an answer, the request goes once more, at once and over a new one. To the
+        throttle and the budget that is no retry.
+        """
+        idle = self._from_idle()
+        if idle is not None:
+            idle.sock.settimeout(_until(end))
+            with suppress(*_CLOSED):
+                return idle, *self._head(idle, path, body, end)
+        connection = self._make(self._host, self._port, timeout=_until(end))
+        return connection, *self._head(connection, path, body, end)
+
+    def _head(self, connection: HTTPConnection, path: str, body: bytes, end: float) -> tuple[HTTPResponse, socket]:
+        try:
+            connection.request("POST", path, body, self._headers)
+            sock = connection.sock  # which the connection gives up with an answer that is its last
+            sock.settimeout(_until(end))
+            return connection.getresponse(), sock
+        except BaseException:
+            connection.close()
+            raise
+
+    def _from_idle(self) -> HTTPConnection | None:
         with suppress(IndexError):  # none is idle
             while True:
                 since, connection = self._idle.pop()
                 if time.monotonic() - since < _FRESH and connection.sock is not None:
-                    connection.sock.settimeout(timeout)
                     return connection
                 connection.close()
-        return self._make(self._host, self._port, timeout=timeout)
+        return None
 
     def close(self) -> None:
         """Closes the idle connections."""
@@ -98,19 +124,17 @@ class Client:
         self.close()
 
 
-def _answer(connection: HTTPConnection, end: float) -> tuple[HTTPResponse, bytes]:
-    """Answer and body until `end`: a socket's time-out is for each piece that comes, and a slow server sends many."""
-    sock = connection.sock
-    sock.settimeout(_until(end))
-    answer = connection.getresponse()
+def _body(answer: HTTPResponse, sock: socket, end: float) -> bytes:
+    """The body, until `end`: a socket's time-out is for each piece that comes, and a slow server sends many."""
     parts = []
+    sock.settimeout(_until(end))
     while part := answer.read1(_PIECE):
         parts.append(part)
         sock.settimeout(_until(end))
     if answer.length:
         raise IncompleteRead(b"".join(parts), answer.length)
     answer.read()  # nothing is left, and the connection free for the next request
-    return answer, b"".join(parts)
+    return b"".join(parts)
 
 
 def _until(end: float) -> float:

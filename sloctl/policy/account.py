@@ -35,7 +35,7 @@ def preventions(record: Record) -> list[str]:
     if record["rule"] == OVERRIDE:
         return ["no rule: it was set by hand, or what was set has expired (`sloctl override` shows and clears)"]
     if record["action"] == "refused":
-        return ["it was refused; what refused it is in its reason, and a bound set otherwise would have let it pass"]
+        return [*_let_pass(record["context"])]
     if record["rule"] == FALLBACK:
         return ["healthFallback: false; no number decides over a variant that fails its health checks"]
     found = [*(_planner(record) if record["rule"] == PLANNER else _rule(record))]
@@ -114,6 +114,20 @@ def _bounds(record: Record) -> Iterator[str]:
         yield f"{bound} longer than {number(quiet)} s in place of {number(context[bound])} s: later, if still wanted"
     if context["switches"]:  # it is at least 1
         yield f"maxSwitchesPerHour of {number(context['switches'])} in place of {number(context['most'])}"
-    accuracy = record["facts"].get(f'accuracy("{record["after"]}")')
-    if isinstance(accuracy, float | int):
-        yield f"accuracyFloor above {number(accuracy)}, the accuracy of {record['after']}"
+    accuracy = _known(context, "accuracy")
+    if accuracy == accuracy:
+        yield f"accuracyFloor above {number(accuracy)}, the accuracy of {context['target']}"
+
+
+def _let_pass(context: Mapping[str, Any]) -> Iterator[str]:
+    """What would have let a refused proposal pass."""
+    match context.get("refusedBy"):
+        case "accuracyFloor" if "accuracy" in context:
+            accuracy, floor = number(context["accuracy"]), number(context["floor"])
+            yield f"accuracyFloor of at most {accuracy} in place of {floor}: {context['target']} would have been let in"
+        case "accuracyFloor":
+            yield f"a measured accuracy of {context['target']}: without one it counts as below accuracyFloor"
+        case "maxSwitchesPerHour":
+            yield f"maxSwitchesPerHour above {number(context['most'])} would have let it pass"
+        case _:
+            yield "it was refused; what refused it is in its reason"

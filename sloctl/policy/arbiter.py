@@ -138,33 +138,40 @@ class PrecisionArbiter:
             place = _CLASSES - rank if up else rank - _CLASSES
             yield Proposal(wish, before, target, up, place, wish.priority, variant is None)
 
-    def _refusal(self, tick: Tick, proposal: Proposal) -> str | None:
+    def _refusal(self, tick: Tick, proposal: Proposal) -> tuple[str, str] | None:
+        """The bound that refuses it, and why in words."""
         floor, most = self._spec.accuracy_floor, self._spec.max_switches_per_hour
         if tick.facts.get("failing", (proposal.target,)) is True:
-            return f"{proposal.target} fails its health checks"
+            return "health", f"{proposal.target} fails its health checks"
         if floor is not None:
             accuracy = tick.number("accuracy", proposal.target)
             if not accuracy >= floor:  # also when it is not known
-                return f"accuracy of {proposal.target} = {number(accuracy)}, the floor is {number(floor)}"
+                return (
+                    "accuracyFloor",
+                    f"accuracy of {proposal.target} = {number(accuracy)}, the floor is {number(floor)}",
+                )
         done = self._switches.in_last_hour(tick.now)
         if done >= most:
-            return f"{done} switches in the last hour, the most allowed"
+            return "maxSwitchesPerHour", f"{done} switches in the last hour, the most allowed"
         if proposal.up and 1 < most == done + 1:
-            return f"the last of {most} switches an hour is kept for a step down"
+            return "maxSwitchesPerHour", f"the last of {most} switches an hour is kept for a step down"
         return None
 
-    def _refuse(self, tick: Tick, proposal: Proposal, refusal: str) -> None:
-        key = f"{proposal.target}: {refusal}"
+    def _refuse(self, tick: Tick, proposal: Proposal, refusal: tuple[str, str]) -> None:
+        bound, why = refusal
+        key = f"{proposal.target}: {why}"
         if proposal.by.refused != key:
             proposal.by.refused = key
-            reason = f"{proposal.named(proposal.target)} refused: {refusal} ({proposal.by.reason})"
-            context = proposal.by.context | self._weighed(tick, [])
+            reason = f"{proposal.named(proposal.target)} refused: {why} ({proposal.by.reason})"
+            context = proposal.by.context | self._weighed(tick, proposal, []) | {"refusedBy": bound}
+            if (floor := self._spec.accuracy_floor) is not None:
+                context["floor"] = floor
             stays = proposal.named(proposal.before)
             tick.decide(proposal.by.name, "refused", (stays, stays), reason, proposal.by.facts, context=context)
 
     def _switch(self, tick: Tick, proposal: Proposal, others: Sequence[Proposal]) -> None:
         by = proposal.by
-        context = by.context | self._weighed(tick, others)
+        context = by.context | self._weighed(tick, proposal, others)
         change = proposal.named(proposal.before), proposal.named(proposal.target)
         tick.decide(by.name, proposal.action, change, by.reason, by.facts, context=context)
         if proposal.before == proposal.target:
@@ -173,12 +180,17 @@ class PrecisionArbiter:
         for other, _ in self._rules:
             other.start_over()
 
-    def _weighed(self, tick: Tick, others: Sequence[Proposal]) -> dict[str, Value]:
-        """What stands beside a proposal when it is decided on; `quiet` is absent before the first switch."""
+    def _weighed(self, tick: Tick, proposal: Proposal, others: Sequence[Proposal]) -> dict[str, Value]:
+        """What stands beside a proposal when it is decided on.
+
+        `quiet` is absent before the first switch, `accuracy` where the target's was not measured.
+        """
         spec, quiet = self._spec, self._switches.quiet(tick.now)
         names = "; ".join(f"{o.by.name} → {o.named(o.target)} (severity {o.by.severity})" for o in others)
         found: dict[str, Value] = {"dwell": spec.dwell, "cooldown": spec.cooldown, "most": spec.max_switches_per_hour}
-        found |= {"switches": self._switches.in_last_hour(tick.now), "others": names}
+        found |= {"switches": self._switches.in_last_hour(tick.now), "others": names, "target": proposal.target}
+        if (accuracy := tick.number("accuracy", proposal.target)) == accuracy:
+            found["accuracy"] = accuracy
         return found if math.isinf(quiet) else found | {"quiet": quiet}
 
 

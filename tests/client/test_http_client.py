@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from http.client import IncompleteRead
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -17,12 +18,15 @@ REQUEST = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1
 
 
 class Server(ThreadingHTTPServer):
-    """Plays `answers` (status, headers, body); keeps what it was asked, and by which connection."""
+    """Plays `answers` (status, headers, body), and hangs up where there is none; keeps what it was asked, and by which
+    connection. `silent`: it closes each connection after an answer, and does not say so.
+    """
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
+        self.silent = False
         self.answers: list[tuple[int, dict[str, str], bytes]] = []
         self.asked: list[tuple[int, str, dict[str, str], dict[str, object]]] = []
 
@@ -33,6 +37,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.server.asked.append((self.client_address[1], self.path, dict(self.headers), body))
+        self.close_connection = self.server.silent or not self.server.answers
+        if not self.server.answers:
+            return
         status, headers, said = self.server.answers.pop(0)
         self.send_response(status)
         for name, value in {"content-length": str(len(said)), **headers}.items():
@@ -93,6 +100,40 @@ def test_one_connection_is_used_again_until_the_server_closes_it(server: Server,
     client.infer("m", REQUEST)
     ports = [port for port, *_ in server.asked]
     assert ports[0] == ports[1] == ports[2] != ports[3]
+
+
+@pytest.fixture
+def once(server: Server) -> Iterator[Client]:
+    """A client that never retries."""
+    with Client(f"http://127.0.0.1:{server.server_port}", caller=Caller(Retry(attempts=1))) as made:
+        yield made
+
+
+def test_a_connection_that_was_closed_while_idle_costs_no_error_and_no_retry(server: Server, once: Client) -> None:
+    server.silent, server.answers = True, [ok()] * 20
+    for _ in range(20):
+        assert once.infer("m", REQUEST) == ANSWER
+    assert len({port for port, *_ in server.asked}) == 20
+    assert (once.caller.counts.retries, once.caller.counts.throttled) == (0, 0)
+
+
+def test_a_request_goes_over_a_new_connection_once_and_no_more(server: Server, once: Client) -> None:
+    server.answers = [ok()]
+    once.infer("m", REQUEST)
+    with pytest.raises(ConnectionError):
+        once.infer("m", REQUEST)
+    assert len(server.asked) == 1 + 2, "the idle connection, and a new one"
+    with pytest.raises(ConnectionError):
+        once.infer("m", REQUEST)
+    assert len(server.asked) == 3 + 1, "a connection that is new tells of the server"
+
+
+def test_an_answer_that_has_begun_is_not_asked_for_again_behind_the_caller_s_back(server: Server, once: Client) -> None:
+    server.answers = [ok(), (200, {"content-length": "1000", "connection": "close"}, b"{"), ok()]
+    once.infer("m", REQUEST)
+    with pytest.raises(IncompleteRead):
+        once.infer("m", REQUEST)
+    assert len(server.asked) == 2
 
 
 def test_a_refusal_is_tried_again_and_an_error_tells_all(server: Server, client: Client) -> None:

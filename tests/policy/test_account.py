@@ -82,7 +82,7 @@ def decisions(facts: list[dict[str, Value]], **spec: Any) -> list[Decision]:
         now += 1.0
         outcome = engine.step(now, StaticFacts(values), state)
         found += outcome.decisions
-        state = State(outcome.directive.variant, outcome.directive.admit, "closed")
+        state = State(outcome.directive.variant, outcome.directive.admit, "closed", outcome.directive.tiers)
     return found
 
 
@@ -154,6 +154,37 @@ def test_a_plan_for_accuracy_names_that_it_was_its_aim() -> None:
     (down,) = decisions([close] * 10, planner={"objective": "slo", "maximise": "accuracy"})
     assert preventions(asdict(down))[0] == "planner.maximise left out: fp32 carries the load with 0.15 to spare"
     assert decisions([close] * 10, planner={"objective": "slo"}) == []
+
+
+TIERED = [{"name": "cheap", "when": "queue_length > 10", "action": {"tiers": {"low": "int8"}}}]
+
+
+def test_a_tier_s_decision_names_the_floor_above_which_it_had_not_come() -> None:
+    """And the floor does: the same facts with that floor are refused."""
+    busy = {**PLANNED, "queue_length": 40.0}
+    (down,) = decisions([busy] * 3, rules=TIERED, accuracyFloor=0.9)
+    assert (down.action, down.after) == ("tier:down", "low: int8")
+    assert "accuracyFloor above 0.97, the accuracy of int8" in preventions(asdict(down))
+    (refused,) = decisions([busy] * 3, rules=TIERED, accuracyFloor=0.9701)
+    assert refused.action == "refused"
+
+
+@pytest.mark.parametrize("rules", [RULES, TIERED], ids=["the model", "a class"])
+def test_what_the_floor_refused_names_the_floor(rules: list[dict[str, Any]]) -> None:
+    busy = {**PLANNED, "queue_length": 40.0}
+    (refused,) = decisions([busy] * 3, rules=rules, accuracyFloor=0.98)
+    assert preventions(asdict(refused)) == [
+        "accuracyFloor of at most 0.97 in place of 0.98: int8 would have been let in"
+    ]
+    (refused,) = decisions([{"queue_length": 40.0}] * 3, rules=rules, accuracyFloor=0.98)
+    assert preventions(asdict(refused)) == ["a measured accuracy of int8: without one it counts as below accuracyFloor"]
+
+
+def test_what_the_limit_of_switches_refused_names_the_limit() -> None:
+    busy, calm = {"queue_length": 40.0}, {"queue_length": 0.0}
+    found = decisions([busy] * 3 + [calm] * 20 + [busy] * 3, rules=[RULES[0], RULES[2]], maxSwitchesPerHour=1)
+    assert [each.action for each in found] == ["precision:down", "refused"]
+    assert preventions(asdict(found[1])) == ["maxSwitchesPerHour above 1 would have let it pass"]
 
 
 def test_a_decision_for_health_names_the_switch_and_no_number() -> None:
