@@ -111,9 +111,8 @@ class DataPlane:
             deadline = started + min(timeout(envelope.parameters, model.config.deadline), asked.within)
             ticket = model.admit(now, priority, deadline, started, tenant, wish)
             try:
-                pending = self._pend(model, envelope, tail, priority, deadline, now, ticket, client, tenant, wish)
-                if trace is not None:
-                    trace.enqueued, pending.trace = now, trace
+                said = (priority, deadline, now, ticket, client, tenant, wish, trace)
+                pending = self._pend(model, envelope, tail, *said)
                 variant, outputs = await pending.future
                 if pending.cuts:
                     outputs = cut(outputs, pending.cuts)
@@ -154,6 +153,7 @@ class DataPlane:
         client: Client | None,
         tenant: Tenant,
         wish: Wish | None,
+        trace: Trace | None,
     ) -> Pending:
         """Parses the tensors of an admitted request and puts it in the queue."""
         try:
@@ -169,6 +169,8 @@ class DataPlane:
         future: asyncio.Future[Answer] = self._loop.create_future()
         pending = Pending(inputs, rows, signature, priority, deadline, now, ticket, future, client, lent, tenant, wish)
         pending.cuts = cuts
+        if trace is not None:
+            trace.enqueued, pending.trace = now, trace
         model.enqueue(pending)
         if tenant is not NOBODY:
             model.cells.tenants[tenant.label].rows.inc(rows)

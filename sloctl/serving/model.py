@@ -1,7 +1,8 @@
 """A hosted model: admits requests, forms batches, runs them on the variant that the control word names.
 
 Algorithm. The first request of an idle model schedules a drain for the end of the loop's turn, so what arrived
-together runs together and an idle model waits for nothing. A batch of microseconds runs on the loop itself,
+together runs together and an idle model waits for nothing. Where requests come one at a time, it runs at once
+(`solitude`). A batch of microseconds runs on the loop itself,
 since the way to a thread and back costs more than that; a longer one runs in its engine's threads, where several
 can be in flight (`Lane`). An engine that takes several batches has a device behind it, which can hang: it never
 runs on the loop.
@@ -35,6 +36,7 @@ from sloctl.serving.queues import Line, Queues
 from sloctl.serving.rotation import Rotation
 from sloctl.serving.routing import Routing
 from sloctl.serving.sizes import Sizes
+from sloctl.serving.solitude import Solitude
 from sloctl.serving.statistics import ModelCells
 from sloctl.serving.tracing import Run
 from sloctl.serving.variant import Variant
@@ -94,6 +96,7 @@ class ModelService:
         reserved = [config.admission.reserved.get(name, 0.0) for name in self._classes]
         self._queues = Queues(classes, config.max_batch, fair=bool(board.topology.tenants), reserved=reserved)
         self._lane = Lane(self._freed, clock)
+        self._solitude = Solitude()
         self._handle: asyncio.Handle | None = None
         self._later = False  # whether it waits for a time
         self._planned = 0.0  # until when
@@ -197,6 +200,9 @@ class ModelService:
             return
         if pending.displaces:
             self._evict(pending)
+        if self._solitude.likely and self._starts_at_once(variant):
+            self._start_alone(pending, variant)
+            return
         line = self._queues.line(variant)
         line.add(pending)
         if self._handle is None:
@@ -205,6 +211,23 @@ class ModelService:
             self._reschedule()
 
     # Running
+
+    def _starts_at_once(self, variant: Variant) -> bool:
+        """Whether nothing waits or runs, and nothing is to be decided but what the last batch has shown to be right."""
+        return (
+            not self._queues.length
+            and not self._lane.jobs
+            and not self.config.batch_wait
+            and variant is self._rotation.serving
+            and self._rotation.settled
+            and self._guard.breaker.steady
+        )
+
+    def _start_alone(self, pending: Pending, variant: Variant) -> None:
+        now = self._clock()
+        self.cells.queue[pending.priority].observe(now - pending.enqueued)
+        pending.variant_token = variant.breaker.generation
+        self._run([pending], variant, now)
 
     def _schedule(self) -> None:
         """Plans the next drain, unless it is planned or nothing could start."""
@@ -350,6 +373,7 @@ class ModelService:
     def _finish(self, batch: list[Pending], rows: int, variant: Variant, result: BatchResult | None) -> None:
         cells = self.cells
         cells.executed.inc(len(batch))
+        self._solitude.ran(len(batch))
         if len(batch) > 1:
             cells.batched.inc(len(batch))
         now = self._clock()
@@ -360,7 +384,7 @@ class ModelService:
         # With several in flight a run also waits for the one before it, which has come back meanwhile.
         seconds = min(result.seconds, now - self._lane.last(variant))
         variant.timed(variant.sizes.padded(rows), seconds, now)
-        variant.remember(result.requests, any(bool(pending.lent) for pending in batch), now)
+        variant.remember(result.requests, any(pending.lent for pending in batch), now)
         variant.last_success = now
         variant.failures = 0
         self._count(rows, variant, result)
@@ -383,6 +407,7 @@ class ModelService:
 
     def _lose(self, batch: list[Pending], variant: Variant, result: BatchResult | None, now: float) -> None:
         """A run failed, or (without a result) did not come back."""
+        self._solitude.end()
         variant.cells.errors.inc()
         message = result.error if result else "a run on it did not come back in time"
         variant.failed(message, now)

@@ -41,6 +41,12 @@ class Rotation:
         self._wanted = self.variants[wanted] if 0 <= wanted < len(self.variants) else None
         self._allowed = stand_ins
 
+    @property
+    def settled(self) -> bool:
+        """Whether the wanted variant serves, and takes all that comes."""
+        wanted = self._wanted
+        return wanted is not None and wanted is self.serving and wanted.steady
+
     def choose(self) -> None:
         """Lets the variant serve that should; changes nothing where none can."""
         wanted = self._wanted

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sloctl.engines.base import DeviceLostError, Engine, EngineError, Execution, Inputs
+from sloctl.engines.base import DeviceLostError, Engine, EngineError, Execution, Flight, Inputs
 from sloctl.engines.batch import padded
 
 
@@ -36,7 +36,12 @@ class BatchResult:
 def execute(engine: Engine, requests: Sequence[Inputs], rows: int, check_finite: bool, padding: int = 0) -> BatchResult:
     """Runs the requests as one batch, with so many more rows, and checks what came out. Never raises."""
     given = padded(requests, padding) if padding else requests
-    return _judged(lambda: engine.infer(*given), requests, rows, padding, check_finite, time.perf_counter())
+    started = time.perf_counter()
+    try:
+        execution = engine.infer(*given)
+    except Exception as error:  # whatever a runtime throws fails this batch, not the process
+        return _failed(requests, started, error)
+    return _judged(execution, requests, rows, padding, check_finite, started)
 
 
 def execute_soon(
@@ -46,27 +51,33 @@ def execute_soon(
     started = time.perf_counter()
     try:
         flight = engine.begin(*(padded(requests, padding) if padding else requests))
-    except Exception as error:  # whatever a runtime throws fails this batch, not the process
+    except Exception as error:
         return _failed(requests, started, error)
-    finish = partial(_judged, flight.result, requests, rows, padding, check_finite, started)
+    finish = partial(_landed, flight, requests, rows, padding, check_finite, started)
     try:
         return finish() if flight.wait(patience) else finish
     except EngineError:  # its result raises the same, and gives back what it holds
         return finish()
 
 
+def _landed(
+    flight: Flight, requests: Sequence[Inputs], rows: int, padding: int, check_finite: bool, started: float
+) -> BatchResult:
+    try:
+        execution = flight.result()
+    except Exception as error:
+        return _failed(requests, started, error)
+    return _judged(execution, requests, rows, padding, check_finite, started)
+
+
 def _judged(
-    run: Callable[[], Execution],
+    execution: Execution,
     requests: Sequence[Inputs],
     rows: int,
     padding: int,
     check_finite: bool,
     started: float,
 ) -> BatchResult:
-    try:
-        execution = run()
-    except Exception as error:
-        return _failed(requests, started, error)
     result = BatchResult(requests, time.perf_counter() - started, execution)
     for name, array in execution.outputs.items():
         if array.ndim == 0 or array.shape[0] != rows + padding:

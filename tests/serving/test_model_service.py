@@ -56,6 +56,39 @@ async def test_requests_that_arrive_together_share_a_batch_and_get_their_own_row
     assert either.model.inflight == 0
 
 
+async def test_requests_that_come_alone_run_at_once_until_others_come_with_one(bench):
+    def send(*rows):
+        return asyncio.ensure_future(bench.infer(*rows))
+
+    for number in range(1, 8):  # a few that find nobody else
+        assert values(await bench.infer(number)) == [2.0 * number] * 4
+    engine = bench.engines["fp32"]
+    engine.batches.clear()
+    turn = [send(1), send(2)]
+    await asyncio.sleep(0)
+    assert engine.batches == [1, 1], "within the loop's turn"
+    for _ in range(16):
+        turn += [send(number) for number in range(3)]
+        await asyncio.sleep(0.001)
+    assert all(answer.status == 200 for answer in await asyncio.gather(*turn))
+    assert engine.batches[-3:] == [3, 3, 3], "together again"
+    assert bench.count(c.QUEUE_DURATION, "m", "normal") == 7 + len(turn)
+    assert bench.model.inflight == 0
+
+
+async def test_after_a_failure_requests_go_the_long_way_again(bench):
+    for _ in range(6):
+        await bench.infer(1)
+    engine = bench.engines["fp32"]
+    engine.fail = "broken"
+    assert (await bench.infer(1)).status == 500
+    engine.fail = None
+    engine.batches.clear()
+    turn = [asyncio.ensure_future(bench.infer(number)) for number in range(2)]
+    await asyncio.gather(*turn)
+    assert engine.batches == [2]
+
+
 async def test_a_batch_wait_gathers_requests_and_a_full_batch_does_not_wait(make):
     bench = make(batchWait="1s", maxBatch=2)
     await bench.load()
