@@ -5,7 +5,6 @@ in `formation`.
 """
 
 from collections.abc import Iterable, Sequence
-from math import inf
 from typing import Generic, TypeVar
 
 from sloctl.admission.fair_queue import FairQueue, Fifo, Sharer
@@ -142,10 +141,6 @@ class Batcher(Generic[_T]):
         if expired:
             self.remove(expired)
         return expired
-
-    def earliest(self) -> float:
-        """The earliest deadline of what waits, infinite if nothing does."""
-        return min((request.deadline for queue in self._queues for request in queue), default=inf)
 
     def remove(self, requests: list[_T]) -> None:
         """Takes these requests out."""

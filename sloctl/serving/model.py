@@ -233,15 +233,18 @@ class ModelService:
         """Plans the next drain, unless it is planned or nothing could start."""
         if self._handle is not None or not self._queues.length:
             return
-        ready = self._queues.ready(self._lane.takes)
-        if not ready:
+        wait = 0.0 if self._idle else min(map(self._patience, self._queues.by_device()))
+        if wait == inf:
             return  # until something comes or a call comes back
-        idle = not self._lane.jobs and not self.config.batch_wait
-        wait = 0.0 if idle else min([self._patience(line) for line in ready])
         self._later = wait > 0
         self._planned = self._clock() + wait if self._later else 0.0
         plan = partial(self._loop.call_later, wait) if self._later else self._loop.call_soon
         self._handle = plan(self._drain)
+
+    @property
+    def _idle(self) -> bool:
+        """Whether whatever comes may start at once."""
+        return not self._lane.jobs and not self.config.batch_wait
 
     def _reschedule(self) -> None:
         if self._handle is not None:
@@ -254,48 +257,65 @@ class ModelService:
         if self._queues.length:
             self._reschedule()
 
-    def _patience(self, line: Line) -> float:
-        """Seconds for which more requests may join the next batch of a line (see `lane`)."""
-        if line.rows >= line.max_rows:
-            return 0.0  # a full batch has nothing to wait for
-        running = self._lane.remaining(line.variant)
-        wait = self._batch_wait(line, running) if self.config.batch_wait else 0.0
-        return max(wait, running - LEAD, LEAD) if running else wait
+    def _patience(self, lines: list[Line]) -> float:
+        """Seconds for which more requests may join the next batch on a device, of the lines that wait for it.
+
+        That costs nothing while the device is busy (see `lane`), whatever with: it would not begin the batch sooner,
+        so none is late for it. Infinite while no engine takes a batch.
+        """
+        ready = [line for line in lines if self._lane.takes(line.variant)]
+        if not ready:
+            return inf
+        running = self._lane.busy(ready[0].variant)
+        wait = min([self._batch_wait(line, running) for line in ready]) if self.config.batch_wait else 0.0
+        if not running:
+            return wait
+        first = self._queues.first(lines, self._routing.route)
+        # A full batch has nothing to wait for, unless others go before it.
+        return 0.0 if first.full and first in ready else max(wait, running - LEAD, LEAD)
 
     def _batch_wait(self, line: Line, running: float) -> float:
         """What is left of `batchWait` since the first request came, but so that none is late for it."""
-        if not running and line.rows in self.config.preferred_batch_sizes:
+        if line.full or (not running and line.rows in self.config.preferred_batch_sizes):
             return 0.0
-        now = self._clock()
-        until = line.since + self.config.batch_wait
-        return max(min(until, self._latest(line, line.earliest(), now)) - now, 0.0)
+        until = min(line.since + self.config.batch_wait, _halfway(line.soonest(), line))
+        return max(until - self._clock(), 0.0)
 
-    def _latest(self, line: Line, deadline: float, now: float) -> float:
-        """Until when to wait before a deadline: half of what its batch leaves, as timers and batches may be late."""
-        return now + (deadline - line.variant.sizes.predict(line.rows) - now) / 2
+    def _gathers(self, line: Line) -> bool:
+        """Whether more may come within the `batchWait` of a line."""
+        return self.config.batch_wait > 0 and self._batch_wait(line, 0.0) > LEAD
 
     def _presses(self, line: Line, pending: Pending) -> bool:
         """Whether the next batch cannot wait as long as planned now that this request is there."""
-        if line.rows >= line.max_rows or (line.length == 1 and self._queues.length > 1):
-            return True
+        if line.rows - pending.rows < line.max_rows <= line.rows:
+            return True  # full with this one
+        if line.length == 1 and self._queues.length > 1:
+            return True  # another variant than what is planned is about
         if not self.config.batch_wait:
             return False
         return (
             line.rows in self.config.preferred_batch_sizes
-            or self._latest(line, pending.deadline, pending.enqueued) < self._planned
+            or _halfway(pending.enqueued + pending.deadline, line) < self._planned
         )
 
     def _drain(self) -> None:
-        """Starts the next batch, if there is one and the engine takes it."""
+        """Starts the next batch on each device whose time has come, if an engine takes it."""
         self._handle = None
         word = self._control.read()
         if word is not self._word:
             self._apply(word)
         self._choose()
-        line = self._queues.turn(self._lane.takes, self._routing.route)
-        if line is not None:
-            self._next_batch(line)
+        idle = self._idle
+        for lines in self._queues.by_device():
+            if idle or self._patience(lines) <= LEAD:  # a tick of the timer
+                self._turn(lines)
         self._reschedule()
+
+    def _turn(self, lines: list[Line]) -> None:
+        """Starts the next batch of those lines of a device whose engines take one."""
+        ready = [line for line in lines if self._lane.takes(line.variant)]
+        if ready:
+            self._next_batch(self._queues.turn(ready, self._routing.route, self._gathers))
 
     def _next_batch(self, line: Line) -> None:
         now, variant = self._clock(), line.variant
@@ -357,7 +377,7 @@ class ModelService:
         if seconds < self.inline_below and variant.concurrency == 1 and not variant.switch.faults:
             self._finish(batch, rows, variant, call())
             return
-        if seconds < self.soon_below and variant.concurrency > 1 and len(batch) == 1 and self._idle(variant):
+        if seconds < self.soon_below and variant.concurrency > 1 and len(batch) == 1 and self._alone(variant):
             # Alone on an idle device: the way to a thread and back would cost as much as a short run.
             found = execute_soon(variant.loaded.engine, inputs, rows, check, 2 * seconds, padding)
             if isinstance(found, BatchResult):
@@ -367,7 +387,7 @@ class ModelService:
         limit = max(self._hang_after, _PATIENCE * seconds)
         self._lane.start(Job(variant, rows, seconds, limit, partial(self._finish, batch, rows, variant)), call)
 
-    def _idle(self, variant: Variant) -> bool:
+    def _alone(self, variant: Variant) -> bool:
         return not self._lane.jobs and not self._queues.length and not variant.switch.faults
 
     def _finish(self, batch: list[Pending], rows: int, variant: Variant, result: BatchResult | None) -> None:
@@ -602,6 +622,14 @@ class ModelService:
             pending.reject(draining("the server stopped before the request ran"))
         for variant in self.variants:
             variant.thread.stop()
+
+
+def _halfway(ends: float, line: Line) -> float:
+    """Until when a request may wait for others: half of what its batch leaves, as timers and batches may be late.
+
+    `ends` is the sum of when it came and when it is due.
+    """
+    return (ends - line.variant.sizes.predict(line.rows)) / 2
 
 
 def _dropped(reason: str, message: str) -> RequestError:

@@ -11,6 +11,7 @@ gone), `move` puts what waits where it belongs.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from math import inf
 
 from sloctl.admission.reserve import Reserve
 from sloctl.admission.tenants import Tenant
@@ -18,6 +19,10 @@ from sloctl.admission.tiers import Unmet
 from sloctl.serving.batcher import Batcher
 from sloctl.serving.pending import Pending
 from sloctl.serving.variant import Variant
+
+
+def _never(_: object) -> bool:
+    return False
 
 
 class Line(Batcher[Pending]):
@@ -57,9 +62,18 @@ class Line(Batcher[Pending]):
         """The class that is first in it: the leading one while it waits here, else the highest."""
         return lead if self._queues[lead] else next(index for index, queue in enumerate(self._queues) if queue)
 
+    def soonest(self) -> float:
+        """The least sum of when a request came and its deadline, infinite if nothing waits."""
+        return min((request.enqueued + request.deadline for request in self), default=inf)
+
     def above(self, priority: int) -> int:
         """Rows of the classes above one."""
         return sum(self._rows[:priority])
+
+    @property
+    def full(self) -> bool:
+        """Whether its next batch has no room for more."""
+        return self.rows >= self.max_rows
 
     def loses(self, priority: int) -> int:
         """The class that would give way to a new request of this one, -1 without any."""
@@ -119,34 +133,44 @@ class Queues:
         line = self._lines.get(variant)
         return line.length if line is not None else 0
 
-    def turn(self, takes: Callable[[Variant], bool], route: Callable[[int], Variant]) -> Line | None:
-        """The line whose turn it is among those that are ready, and has it now; None if nothing can start.
+    def by_device(self) -> list[list[Line]]:
+        """The lines that have something, apart for each device."""
+        found: dict[str, list[Line]] = {}
+        for line in self._lines.values():
+            if line.length:
+                found.setdefault(line.variant.device, []).append(line)
+        return list(found.values())
 
-        `route` gives the variant of a class.
+    def first(
+        self, lines: Sequence[Line], route: Callable[[int], Variant], gathers: Callable[[Line], bool] = _never
+    ) -> Line:
+        """Whose turn it is among lines that have something, with those that want no more rows before their equals.
+
+        `route` gives the variant of a class, `gathers` whether a line would rather wait for more rows.
         """
-        ready = self.ready(takes)
-        if not ready:
-            return None
-        line = ready[0]
-        if len(self._lines) == 1:
-            return line
-        if len(ready) > 1:
-            waiting = self.waiting()
-            highest = next(index for index, count in enumerate(waiting) if count)
-            lead = highest if self._reserve is None else self._reserve.leads(waiting)
-            line = min(ready, key=lambda each: self._place(each, lead, route))
-        self._lines[line.variant] = self._lines.pop(line.variant)
-        return line
+        if len(lines) == 1:
+            return lines[0]
+        waiting = self.waiting()
+        highest = next(index for index, count in enumerate(waiting) if count)
+        lead = highest if self._reserve is None else self._reserve.leads(waiting)
+        return min(lines, key=lambda each: (*self._place(each, lead, route), gathers(each)))
 
-    def ready(self, takes: Callable[[Variant], bool]) -> list[Line]:
-        """The lines that have something for a variant which takes a batch now."""
-        return [line for line in self._lines.values() if line.length and takes(line.variant)]
+    def turn(self, lines: Sequence[Line], route: Callable[[int], Variant], gathers: Callable[[Line], bool]) -> Line:
+        """The `first` of these lines, which has its turn now."""
+        line = self.first(lines, route, gathers)
+        if len(self._lines) > 1:
+            self._lines[line.variant] = self._lines.pop(line.variant)
+        return line
 
     def _place(self, line: Line, lead: int, route: Callable[[int], Variant]) -> tuple[int, bool]:
         head = line.head(lead)
         own = route(head)
         slower = line.variant.cost.seconds_per_row > own.cost.seconds_per_row
-        return (-1 if head == lead else head), slower and self.line(own).rows > line.max_rows
+        return (-1 if head == lead else head), slower and self._rows_for(own) > line.max_rows
+
+    def _rows_for(self, variant: Variant) -> int:
+        line = self._lines.get(variant)
+        return line.rows if line is not None else 0
 
     def yields(self, priority: int, tenant: Tenant) -> bool:
         """Whether a place is there to take for a new request (see `Batcher.yields`)."""
@@ -181,7 +205,10 @@ class Queues:
         return max(seconds, total * pace)
 
     def move(self, where: Callable[[Pending], Variant | Unmet]) -> list[tuple[Pending, Unmet]]:
-        """Puts each request in the line of the variant that `where` says; takes out and returns those without one."""
+        """Puts each request in the line of the variant that `where` says; takes out and returns those without one.
+
+        Lines without any are gone afterwards, as one line alone is the quickest.
+        """
         lost: list[tuple[Pending, Unmet]] = []
         for line in self:
             moved = [(each, to) for each in line if (to := where(each)) is not line.variant]
@@ -189,7 +216,7 @@ class Queues:
                 continue
             to = moved[0][1]
             whole = len(moved) == line.length and all(other is to for _, other in moved)
-            if whole and not isinstance(to, Unmet) and not self.line(to).length:  # a plain switch
+            if whole and not isinstance(to, Unmet) and not self.waiting_for(to):  # a plain switch
                 del self._lines[line.variant]
                 line.variant, self._lines[to] = to, line
                 continue
@@ -199,6 +226,7 @@ class Queues:
                     lost.append((each, to))
                 else:
                     self.line(to).add(each)
+        self._lines = {variant: line for variant, line in self._lines.items() if line.length}
         return lost
 
     def clear(self) -> list[Pending]:

@@ -53,21 +53,22 @@ def queues(*waiting, classes=3):
     return made
 
 
-def takes_all(_):
-    return True
+def turn(it, route, *gathering):
+    """The line whose turn it is of all that have something, where the class's variant is `route`."""
+    return it.turn([line for line in it if line.length], lambda _: route, lambda line: line.variant in gathering)
 
 
 def test_the_highest_class_goes_first_and_equals_take_turns(slow, fast):
     it = queues(*[(slow, Request(1)) for _ in range(20)], *[(fast, Request(1)) for _ in range(20)])
     turns = []
     for _ in range(4):
-        line = it.turn(takes_all, lambda _: slow)
+        line = turn(it, slow)
         line.take(0.0)
         turns.append(line.variant.name)
     assert turns == ["fp32", "int8"] * 2
     it.line(fast).add(Request(0))
-    it.turn(takes_all, lambda _: slow)
-    assert it.turn(takes_all, lambda _: slow).variant is fast, "whosever turn it was"
+    turn(it, slow)
+    assert turn(it, slow).variant is fast, "whosever turn it was"
 
 
 def test_a_reserved_share_holds_across_the_lines(slow, fast):
@@ -77,15 +78,24 @@ def test_a_reserved_share_holds_across_the_lines(slow, fast):
         it.line(fast).add(Request(1))
     rows = {slow: 0, fast: 0}
     for _ in range(40):
-        line = it.turn(takes_all, lambda _: slow)
+        line = turn(it, slow)
         rows[line.variant] += len(line.take(0.0)[0])
     assert rows[fast] / 320 == pytest.approx(0.25, abs=8 / 320)
 
 
-def test_a_line_whose_variant_takes_nothing_is_passed_over(slow, fast):
-    it = queues((slow, Request(0)), (fast, Request(2)))
-    assert it.turn(lambda variant: variant is fast, lambda _: slow).variant is fast
-    assert it.turn(lambda _: False, lambda _: slow) is None
+def test_who_wants_no_more_rows_goes_before_equals_that_gather_but_not_before_a_higher_class(slow, fast):
+    it = queues((slow, Request(1)), (fast, Request(1)))
+    assert turn(it, slow, slow).variant is fast
+    assert turn(it, slow, slow).variant is fast, "whosever turn it was"
+    it.line(slow).add(Request(0))
+    assert turn(it, slow, slow).variant is slow
+
+
+def test_lines_are_told_apart_by_device_and_the_empty_ones_are_none(slow, fast):
+    other, idle = Variant("int4", 0.001, "cuda:1"), Variant("fp16", 0.001)
+    it = queues((slow, Request()), (other, Request()), (fast, Request()))
+    it.line(idle)
+    assert [[line.variant for line in lines] for lines in it.by_device()] == [[slow, fast], [other]]
 
 
 def test_what_goes_before_a_request_is_never_less_than_if_all_ran_on_its_variant(slow, fast):
@@ -103,12 +113,12 @@ def test_what_goes_before_a_request_is_never_less_than_if_all_ran_on_its_variant
 
 def test_in_a_class_who_insists_on_a_slower_variant_goes_after_those_who_do_not(slow, fast):
     it = queues(*[(slow, Request(1)) for _ in range(9)], *[(fast, Request(1)) for _ in range(17)], (slow, Request(0)))
-    first = it.turn(takes_all, lambda _: fast)
+    first = turn(it, fast)
     assert first.variant is slow, "the highest class, whatever it insists on"
     first.take(0.0)
     turns = []
     for _ in range(4):
-        line = it.turn(takes_all, lambda _: fast)
+        line = turn(it, fast)
         line.take(0.0)
         turns.append(line.variant.name)
     assert turns == ["int8", "int8", "fp32", "int8"], "its turn comes once no more than a batch waits for the others"
@@ -177,6 +187,7 @@ def test_no_request_is_lost_or_doubled_by_a_move_and_the_order_of_a_class_stays(
     assert sorted(id(each) for line in it for each in line) == sorted(map(id, requests))
     assert it.length == len(requests)
     for line in it:
+        assert line.length, "no line stays empty"
         assert all(goals[id(each)] is line.variant for each in line)
         assert line.rows == line.length
 
@@ -188,4 +199,12 @@ def test_a_plain_switch_keeps_the_line_as_it_is(slow, fast):
     it.move(lambda _: fast)
     assert it.line(fast) is before
     assert before.since == 0.0
-    assert it.turn(takes_all, lambda _: slow).variant is fast
+    assert turn(it, slow).variant is fast
+
+
+def test_a_switch_leaves_no_line_of_a_variant_that_nothing_waits_for(slow, fast):
+    it = queues((slow, Request()))
+    it.line(slow).take(0.0)
+    it.line(fast).add(Request())
+    it.move(lambda _: fast)
+    assert [line.variant for line in it] == [fast]

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from simulated import FULL, HANDING_OVER, Case, Ended, seconds
+from simulated import FULL, HANDING_OVER, TICK, Case, Ended, seconds
+
+from sloctl.serving.lane import LEAD
 
 TIMES, FASTER = 5, 4  # the device's slowness, and how much faster int8 is
 CAPACITY = {"fp32": FULL / (TIMES * seconds(FULL) + HANDING_OVER)}  # requests/s
@@ -18,12 +20,16 @@ FP32, INT8, AS_MODEL = 0, 1, -1
 SEEDS = range(3)
 
 
-@pytest.fixture
-def case(tmp_path: Path) -> Callable[..., Case]:
+@pytest.fixture(params=[1, 2])
+def case(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Case]:
+    """With one batch in hand at a time, and with two."""
+
     def make(variant: int, *tiers: int) -> Case:
         model: dict[str, Any] = {"variants": ["fp32", "int8"], "maxBatch": FULL, "breaker": {"enabled": False}}
         scale = {"fp32": TIMES, "int8": TIMES / FASTER}
-        made = Case(tmp_path, model=model | {"clientPrecision": True}, scale=scale, targets={"m": OBJECTIVE})
+        made = Case(
+            tmp_path, request.param, model=model | {"clientPrecision": True}, scale=scale, targets={"m": OBJECTIVE}
+        )
         cell = made.model._control
         cell.write(replace(cell.read(), variant=variant, tiers=tiers or (AS_MODEL,) * 3))
         made.model.tick()
@@ -36,6 +42,12 @@ def arrive(case: Case, rate: float, end: float, seed: int, **request: Any) -> No
     numbers = np.random.default_rng((seed, *map(ord, str(sorted(request.items())))))
     for when in np.sort(numbers.uniform(0.0, end, numbers.poisson(rate * end))):
         case.request(float(when), **request)
+
+
+def worth(case: Case, variant: str) -> float:
+    """Share of the device that a load of CAPACITY takes: with a batch in hand, handing over costs it nothing."""
+    free = 0.0 if case.devices[0].engine.concurrency == 1 else HANDING_OVER
+    return 1.0 - free * CAPACITY[variant] / FULL
 
 
 def share(ended: Iterable[Ended], **of: Any) -> float:
@@ -53,7 +65,8 @@ def test_who_insists_on_the_slow_variant_gets_what_the_others_leave(case, seed):
     degraded.last(7.0)
     insists, follows = share(degraded.ended, precision="fp32"), share(degraded.ended, precision="")
     assert follows >= 0.99
-    assert 0.7 + insists == pytest.approx(1.0, abs=0.05), "what is left of the device, and all of it"
+    used = 0.7 * worth(degraded, "int8") + insists * worth(degraded, "fp32")
+    assert used == pytest.approx(1.0, abs=0.05), "what is left of the device, and all of it"
     assert {each.outcome for each in degraded.ended} <= {"ok", "overloaded"}
 
 
@@ -84,3 +97,17 @@ def test_a_flood_of_low_requests_on_int8_does_not_touch_high_ones_on_fp32(case, 
     tiered.last(7.0)
     assert share(tiered.ended, priority=HIGH) >= 0.99
     assert {device.batches != [] for device in tiered.devices} == {True}, "both variants ran"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_is_asked_for_beside_a_busy_variant_runs_in_batches_as_large_as_if_it_served(case, seed):
+    """A batch of a few rows takes the device nearly as long as one of many."""
+    busy = case(INT8)
+    arrive(busy, 0.6 * CAPACITY["int8"], 6.0, seed, priority=NORMAL)
+    arrive(busy, 0.3 * CAPACITY["fp32"], 6.0, seed, priority=NORMAL, precision="fp32")
+    busy.last(7.0)
+    assert share(busy.ended) >= 0.99
+    batches = {name: device.batches for name, device in zip(("fp32", "int8"), busy.devices, strict=True)}
+    ends = [batch.end for each in batches.values() for batch in each]
+    small = [b for b in batches["fp32"] if any(b.given + LEAD + TICK < end < b.start + 1e-9 for end in ends)]
+    assert [batch for batch in small if batch.rows < FULL] == [], "the device was not free yet"

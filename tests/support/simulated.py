@@ -1,4 +1,4 @@
-"""A model on devices in simulated time: a device works one batch after another, and hours take seconds."""
+"""A model on a device in simulated time, which works one batch after another; hours take seconds."""
 
 import heapq
 import itertools
@@ -119,22 +119,30 @@ class Engine:
         return Execution({"y": 2 * x}, 0.0, 0.0)
 
 
-class Device:
-    """Stands where a variant's threads are: takes batches in order, and computes one at a time."""
+@dataclass
+class Chip:
+    """What computes the batches of all variants, one at a time in the order in which they are given."""
 
-    def __init__(self, world: World, engine: Engine, slowdown: float = 1.0) -> None:
+    free: float = 0.0  # when
+
+
+class Device:
+    """Stands where a variant's threads are: gives its batches to a chip."""
+
+    def __init__(self, world: World, engine: Engine, slowdown: float = 1.0, chip: Chip | None = None) -> None:
         self.world, self.engine, self.slowdown = world, engine, slowdown
+        self.chip = chip or Chip()
         self.batches: list[Batch] = []
 
     def submit(self, call: Callable[[], Any], done: Callable[[Any], None]) -> None:
         result = call()
         rows = self.engine.rows
-        free = self.batches[-1].end if self.batches else 0.0
         now = self.world.now
-        start = max(now + HANDING_OVER, free)
+        start = max(now + HANDING_OVER, self.chip.free)
         ahead = sum(batch.end > now for batch in self.batches)
         batch = Batch(now, rows, start, start + self.slowdown * seconds(rows), ahead)
         self.batches.append(batch)
+        self.chip.free = batch.end
         result.seconds = batch.end - now
         self.world.at(batch.end, lambda: done(result))
 
@@ -191,11 +199,12 @@ class Case:
             clock=clock,  # type: ignore[arg-type]
         )
         self.devices = []
+        chip = Chip()
         for variant in self.model.variants:
             times = (scale or {}).get(variant.name, 1.0)
             engine = Engine(concurrency)
             variant.thread.stop()
-            device = Device(self.world, engine, times)
+            device = Device(self.world, engine, times, chip)
             variant.thread = device  # type: ignore[assignment]
             cost = Cost({rows: times * seconds(rows) for rows in SIZES})
             variant.take(Loaded(engine, cost, lambda: None, {}, None))
