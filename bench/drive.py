@@ -71,7 +71,8 @@ def need(*programs: str) -> None:
         raise SystemExit(f"{', '.join(missing)} is needed: apt-get install {' '.join(packages[m] for m in missing)}")
 
 
-def over_http(payload: Payload, port: int, pid: int, folder: Path, seconds: int) -> Row:
+def over_http(payload: Payload, port: int, pid: int, folder: Path, seconds: int, *, refused: bool = False) -> Row:
+    """A round over HTTP in which every request is answered with a result, or every one is `refused`."""
     headers, body = payload.http()
     (folder / "body").write_bytes(body)
     script = folder / "post.lua"
@@ -82,8 +83,9 @@ def over_http(payload: Payload, port: int, pid: int, folder: Path, seconds: int)
     begin = processor_seconds(pid)
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(script)]
     out = _run([*command, f"http://127.0.0.1:{port}{payload.path}"])
-    if "Non-2xx" in out:
-        raise SystemExit(f"some requests failed:\n{out}")
+    bad = re.findall(r"Non-2xx.*: (\d+)", out)
+    if bad != (re.findall(r"(\d+) requests in", out) if refused else []):
+        raise SystemExit(f"some requests {'were answered' if refused else 'failed'}:\n{out}")
     rate = float(re.findall(r"Requests/sec: +(\S+)", out)[0])
     p50, p99 = (_seconds(re.findall(rf"^ *{share}% +(\S+)$", out, re.MULTILINE)[0]) for share in (50, 99))
     requests = int(re.findall(r"(\d+) requests in", out)[0])

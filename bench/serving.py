@@ -70,7 +70,7 @@ def make_model(name: str, folder: Path) -> Path:
 
 
 @contextmanager
-def data_plane(root: Path) -> Iterator[Server]:
+def data_plane(root: Path, prepare: Callable[[Board], None] = lambda _: None) -> Iterator[Server]:
     raw = {
         "apiVersion": "sloctl/v1",
         "kind": "Daemon",
@@ -78,6 +78,7 @@ def data_plane(root: Path) -> Iterator[Server]:
     }
     runtime = Runtime.resolve(DaemonConfig.model_validate(raw), root / "sloctl.yaml", ())
     board = Board.create(runtime.topology)
+    prepare(board)
     config = os.memfd_create("config", 0)
     os.write(config, runtime.to_json().encode())
     rpc = free_port()

@@ -80,16 +80,40 @@ class Gate:
         that is not known), `slack` what has to be added to be nearly sure, `full` whether there is no room for it,
         `apart` whether the breaker has no say in it.
         """
-        breaker = self.breaker
+        refusal = self.refusal(now, class_index, deadline, target, wait, slack, full=full, apart=apart)
+        if refusal is not None:
+            return refusal
+        self._shares.admit(class_index)
+        token = NO_TOKEN if apart else self.breaker.acquire(now)
+        return self._kept_out(now) if token is None else Ticket(token, now + wait, min(deadline, target))
+
+    def refusal(
+        self,
+        now: float,
+        class_index: int,
+        deadline: float,
+        target: float,
+        wait: float,
+        slack: float,
+        *,
+        full: bool,
+        apart: bool = False,
+    ) -> Refusal | None:
+        """Why `admit` refuses; None, and nothing is changed, where only letting it in can tell.
+
+        What it refuses is counted for the share of its class, as `admit` does.
+        """
+        breaker, shares = self.breaker, self._shares
         if not apart and not breaker.steady and breaker.refuses(now):
             return self._kept_out(now)
-        if not self._shares.admit(class_index):
+        if not shares.admits(class_index):
+            shares.admit(class_index)
             return Refusal(Reason.SHED, _SHED_WAIT)
         expected = now + wait
         if full or expected > deadline or expected + slack > target:
+            shares.admit(class_index)
             return _no_room(wait, expected - deadline, expected + slack - target, full=full)
-        token = NO_TOKEN if apart else breaker.acquire(now)
-        return self._kept_out(now) if token is None else Ticket(token, expected, min(deadline, target))
+        return None
 
     def permit(self, now: float) -> int | Refusal:
         """A token for a request that was admitted apart, and is the breaker's matter after all."""

@@ -23,6 +23,11 @@ class Shares:
             raise ValueError(f"{len(self._credit)} classes want as many shares, not {len(values)}")
         self.values = tuple(values)
 
+    def admits(self, index: int) -> bool:
+        """What `admit` would say, which changes nothing."""
+        share = self.values[index]
+        return share >= 1.0 or (share > 0.0 and self._credit[index] + share >= 1.0 - _SLACK)
+
     def admit(self, index: int) -> bool:
         """Whether the next request of a class is let in."""
         share = self.values[index]

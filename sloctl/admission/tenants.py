@@ -37,18 +37,17 @@ class Tenant:
         self._tolerance = (max(limits.burst // parts, 1) - 1) * self._interval
         self.full = 0  # when its bucket is full again, in nanoseconds
 
-    def spend(self, now: float) -> float:
-        """Takes a request out of the bucket: 0, or the seconds after which there is one to take (and takes none).
+    def wait(self, now: float) -> float:
+        """Seconds after which there is a request to take, rounded up to a microsecond; 0 where there is one."""
+        over = self.full - int(now * _SECOND) - self._tolerance
+        return -(-over // 1000) / 1e6 if over > 0 else 0.0
 
-        The seconds are rounded up to a microsecond.
-        """
-        moment = int(now * _SECOND)
-        full = max(self.full, moment)
-        over = full - moment - self._tolerance
-        if over > 0:
-            return -(-over // 1000) / 1e6
-        self.full = full + self._interval
-        return 0.0
+    def spend(self, now: float) -> float:
+        """Takes a request out of the bucket: 0, or what `wait` says, and takes none."""
+        wait = self.wait(now)
+        if not wait:
+            self.full = max(self.full, int(now * _SECOND)) + self._interval
+        return wait
 
 
 NOBODY = Tenant("", "", Limits(math.inf, 1, 1.0))

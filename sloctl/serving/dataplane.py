@@ -19,7 +19,7 @@ from sloctl.serving.buckets import Cuts, cut, fill
 from sloctl.serving.decode import Envelope, Wanted, lenders, shared_memory_is_off, tensors, timeout, wanted
 from sloctl.serving.errors import RequestError, draining, failed, unavailable
 from sloctl.serving.model import ModelService
-from sloctl.serving.parameters import whole
+from sloctl.serving.parameters import Parameters, whole
 from sloctl.serving.pending import Answer, Client, Pending
 from sloctl.serving.registry import Regions
 from sloctl.serving.statistics import model_statistics
@@ -101,11 +101,11 @@ class DataPlane:
             self._open_for_requests()
             if self.tenants is not None:
                 tenant = self.tenants.find(asked.tenant, self.clock())
-                self._charge(self.tenants, tenant, asked.tenant)
+                self._charge(model, self.tenants, tenant, asked.tenant)
             model.require()
             envelope, tail = call.read()
             if envelope.parameters:
-                priority, wish = self._chosen(envelope, asked)
+                priority, wish = self._chosen(envelope.parameters, asked)
             wants = wanted(envelope, model.inputs, model.everything, self._regions)
             now = self.clock()
             deadline = started + min(timeout(envelope.parameters, model.config.deadline), asked.within)
@@ -176,21 +176,52 @@ class DataPlane:
             model.cells.tenants[tenant.label].rows.inc(rows)
         return pending
 
-    def _chosen(self, envelope: Envelope, asked: Asked) -> tuple[int, Wish | None]:
-        """Class and precision of a request with parameters. Raises RequestError."""
+    def _chosen(self, parameters: Parameters, asked: Asked) -> tuple[int, Wish | None]:
+        """Class and precision of a request. Raises RequestError."""
         priority = asked.priority
         if priority is None:
-            priority = self._classes.index(whole(envelope.parameters, "priority"))
-        return priority, wished(envelope.parameters, asked.wish)
+            priority = self._classes.index(whole(parameters, "priority"))
+        return priority, wished(parameters, asked.wish)
 
-    def _charge(self, tenants: Tenants, tenant: Tenant, name: str) -> None:
+    def refuse(
+        self, model: ModelService, asked: Asked, parameters: Callable[[], Parameters], now: float
+    ) -> tuple[RequestError, int] | None:
+        """The refusal of a request that came just now, counted, and its class; None, and nothing is done, if only
+        `infer` can tell.
+
+        It gives what `infer` would raise, before it has looked at tensors; `parameters` reads those of the request,
+        if they are needed. Raises RequestError for what is not a matter of load, which `infer` then counts.
+        """
+        if self.ending or self.phase is not Phase.RUNNING:
+            return None
+        priority = self._classes.default if asked.priority is None else asked.priority
+        tenant, refusal = NOBODY, None
+        if self.tenants is not None:
+            tenant = self.tenants.find(asked.tenant, now)
+            if self.tenants.closed and tenant is self.tenants.others:
+                return None
+            refusal = _over_rate(model, tenant, asked.tenant, tenant.wait(now))
+        if refusal is None:
+            told = parameters()
+            priority, wish = self._chosen(told, asked)
+            deadline = now + min(timeout(told, model.config.deadline), asked.within)
+            refusal = model.refusal(now, priority, deadline, tenant, wish)
+            if refusal is None:
+                return None
+            if tenant is not NOBODY:
+                tenant.spend(now)
+        model.cells.outcomes[priority][refusal.outcome].inc()
+        if tenant is not NOBODY:
+            model.cells.tenants[tenant.label].outcomes[refusal.outcome].inc()
+        return refusal, priority
+
+    def _charge(self, model: ModelService, tenants: Tenants, tenant: Tenant, name: str) -> None:
         """Takes a request out of the tenant's rate; `name` is how it calls itself. Raises RequestError."""
         if tenants.closed and tenant is tenants.others:
             raise RequestError(403, f"tenant {name!r} is not one that may ask here", reason="unknown_tenant")
-        wait = tenant.spend(self.clock())
-        if wait:
-            message = f"tenant {name!r} is over its rate of {tenant.rate:g} requests a second"
-            raise RequestError(429, message, outcome="rate_limited", reason="rate_limited", retry_after=wait)
+        refusal = _over_rate(model, tenant, name, tenant.spend(self.clock()))
+        if refusal is not None:
+            raise refusal
 
     def asked(self, found: Mapping[bytes, bytes]) -> Asked:
         """What headers ask for, of those that `headers` names. Raises RequestError."""
@@ -297,6 +328,15 @@ class DataPlane:
         if model.serving is None:
             self._open_for_requests()
             model.require()
+
+
+def _over_rate(model: ModelService, tenant: Tenant, name: str, wait: float) -> RequestError | None:
+    """The refusal of a request that comes so many seconds too early; `name` is how its tenant calls itself."""
+    if not wait:
+        return None
+    model.expect_refusals()
+    message = f"tenant {name!r} is over its rate of {tenant.rate:g} requests a second"
+    return RequestError(429, message, outcome="rate_limited", reason="rate_limited", retry_after=wait)
 
 
 def _described(spec: TensorSpec) -> dict[str, Any]:

@@ -6,6 +6,7 @@ In two steps, so that a request can be refused before its arrays are parsed: `pa
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import msgspec
 
@@ -66,6 +67,14 @@ class Envelope(msgspec.Struct, gc=False):
     outputs: list[Output] | None = None
 
 
+class _Asking(msgspec.Struct, gc=False):
+    """As much of it as tells what is asked for beside the inference."""
+
+    parameters: Parameters = None
+
+
+_T = TypeVar("_T")
+_ASKING = msgspec.json.Decoder(_Asking)
 _ENVELOPE = msgspec.json.Decoder(Envelope)
 _EMPTY = memoryview(b"")
 
@@ -110,8 +119,17 @@ def parse(body: bytes, json_length: int | None) -> tuple[Envelope, memoryview]:
             raise invalid(f"Inference-Header-Content-Length is {json_length}, but the body has {len(body)} bytes")
         tail = memoryview(body)[json_length:]
         body = body[:json_length]
+    return _decoded(_ENVELOPE, body), tail
+
+
+def parse_parameters(body: bytes, json_length: int | None) -> Parameters:
+    """The parameters of a request alone. Raises RequestError where it is not JSON, or they are wrong."""
+    return _decoded(_ASKING, body if json_length is None else body[:json_length]).parameters
+
+
+def _decoded(decoder: "msgspec.json.Decoder[_T]", body: bytes) -> _T:
     try:
-        return _ENVELOPE.decode(body), tail
+        return decoder.decode(body)
     except msgspec.ValidationError as error:
         raise invalid(f"not an inference request: {error}") from None
     except (msgspec.DecodeError, UnicodeError) as error:

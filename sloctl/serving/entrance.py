@@ -71,6 +71,13 @@ class Entrance:
         since = started if now - started <= self._patience else now
         return self.gate.admit(now, priority, deadline, since + self.target, wait, slack, full=full, apart=apart)
 
+    def refusal(
+        self, now: float, priority: int, deadline: float, variant: Variant, wait: float, *, full: bool, apart: bool
+    ) -> Refusal | None:
+        """Why a request that came just now is refused, if that can be told without letting it in (`Gate.refusal`)."""
+        slack = self._of(variant).slack.values[priority]
+        return self.gate.refusal(now, priority, deadline, now + self.target, wait, slack, full=full, apart=apart)
+
     def learn(self, variant: Variant, batch: list[Pending], rows: int, now: float, inflight: int) -> None:
         """A batch came back."""
         estimates, cost, requests = self._of(variant), variant.cost, len(batch)

@@ -64,16 +64,16 @@ class HttpApp:
         self._tracer = tracer
         self._max_body = max_body
         self._asking = plane.headers.names if plane.headers else frozenset()
-        self._infer_paths: dict[str, ModelService] = {}
+        self.infer_paths: dict[str, ModelService] = {}
         for name, model in plane.models.items():
-            self._infer_paths[f"/v2/models/{name}/infer"] = model
-            self._infer_paths[f"/v2/models/{name}/versions/{VERSION}/infer"] = model
+            self.infer_paths[f"/v2/models/{name}/infer"] = model
+            self.infer_paths[f"/v2/models/{name}/versions/{VERSION}/infer"] = model
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answers one request."""
         plane = self._plane
         started = plane.clock()
-        model = self._infer_paths.get(scope["path"])
+        model = self.infer_paths.get(scope["path"])
         trace, reason = None, ""
         try:
             if model is not None and scope["method"] == "POST":
@@ -107,7 +107,7 @@ class HttpApp:
     ) -> tuple[int | None, Asked, bytes]:
         """The length of the JSON before binary tensors, what headers ask for, and the body."""
         try:
-            json_length, asked = self._check_headers(headers)
+            json_length, asked = self.check_headers(headers)
             message = await receive()
             body = message.get("body", b"")
             if message.get("more_body") or message["type"] == "http.disconnect" or len(body) > self._max_body:
@@ -117,8 +117,11 @@ class HttpApp:
             self._plane.count(model, error.outcome)
             raise
 
-    def _check_headers(self, headers: list[Header]) -> tuple[int | None, Asked]:
-        """The length of the JSON before binary tensors (None without them), and what else they ask for."""
+    def check_headers(self, headers: list[Header]) -> tuple[int | None, Asked]:
+        """The length of the JSON before binary tensors (None without them), and what else they ask for.
+
+        Raises RequestError.
+        """
         json_length, asking = None, self._asking
         found: dict[bytes, bytes] = {}
         for name, value in headers:
@@ -256,9 +259,9 @@ def _json(value: Any) -> tuple[list[Header], bytes]:
     return [_JSON, (b"content-length", b"%d" % len(body))], body
 
 
-def _error(error: RequestError) -> tuple[list[Header], bytes]:
-    said: dict[str, str | float] = {"error": error.message, "reason": error.reason}
-    wait = error.retry_after_ms
+def told(message: str, reason: str, wait: int | None) -> tuple[list[Header], bytes]:
+    """Headers and body of a refusal; `wait` is in milliseconds."""
+    said: dict[str, str | float] = {"error": message, "reason": reason}
     if wait is not None:
         said["retry_after"] = wait / 1000
     headers, body = _json(said)
@@ -266,6 +269,11 @@ def _error(error: RequestError) -> tuple[list[Header], bytes]:
         # RFC 9110 has whole seconds; the other one is what several vendors' clients read for less.
         headers.append((b"retry-after", b"%d" % -(-wait // 1000)))
         headers.append((b"retry-after-ms", b"%d" % wait))
+    return headers, body
+
+
+def _error(error: RequestError) -> tuple[list[Header], bytes]:
+    headers, body = told(error.message, error.reason, error.retry_after_ms)
     if isinstance(error, _MethodError):
         headers.append((b"allow", error.allowed.encode()))
     if error.status == 413:

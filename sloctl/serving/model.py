@@ -46,6 +46,7 @@ _INLINE = 200e-6  # seconds of a batch that the loop can spare
 _SOON = 400e-6  # seconds of one that it waits for while nothing else is in hand, at most twice as long
 _PATIENCE = 10.0  # times its prediction, and a batch counts as hung (but never before the health timeout)
 _HANGS = "the engine hangs: a run on it has not come back"
+_REFUSING = 2  # ticks after a refusal
 _STANDING = (BreakerCommand.FORCE_OPEN, BreakerCommand.DISABLE, BreakerCommand.METRICS_ONLY)
 _MESSAGES = {
     "breaker_open": "the breaker is open after engine failures",
@@ -85,6 +86,7 @@ class ModelService:
         self.tracing = False  # whether some requests have a trace
         self.inline_below = _INLINE
         self.soon_below = _SOON
+        self.refusing = 0  # ticks for which more refusals are to be expected
         self.last_answer = 0.0  # Unix time
         self.last_request = -inf  # in the clock of `now`
         self.lost: Callable[[str], None] = _ignore  # told why when a batch finds the device lost
@@ -135,11 +137,36 @@ class ModelService:
 
         `deadline` is the client's, `started` when the request was seen, `wish` what precision it asks for.
         """
+        variant, wait, full = self._prospects(now, priority, tenant, wish)
+        alone = full and not self._queues.yields(priority, tenant)  # nobody whose place it could take
+        apart = not self._guard.breaker.steady and self._guard.apart(variant, wish)
+        ticket = self._entrance.admit(now, priority, deadline, started, variant, wait, full=alone, apart=apart)
+        if isinstance(ticket, Refusal):
+            raise self._refused(ticket)
+        ticket.displaces = full
+        self.inflight += 1
+        return ticket
+
+    def refusal(
+        self, now: float, priority: int, deadline: float, tenant: Tenant = NOBODY, wish: Wish | None = None
+    ) -> RequestError | None:
+        """Why a request that came just now is refused; None, and nothing is done, where only `admit` can tell.
+
+        Raises RequestError as `admit` does for what is not a matter of load.
+        """
+        variant, wait, full = self._prospects(now, priority, tenant, wish)
+        alone = full and not self._queues.yields(priority, tenant)
+        apart = not self._guard.breaker.steady and self._guard.apart(variant, wish)
+        refusal = self._entrance.refusal(now, priority, deadline, variant, wait, full=alone, apart=apart)
+        return None if refusal is None else self._refused(refusal)
+
+    def _prospects(self, now: float, priority: int, tenant: Tenant, wish: Wish | None) -> tuple[Variant, float, bool]:
+        """The variant of a request, the seconds after which its batch would be done, and whether there is no room."""
         word = self._control.read()
         if word is not self._word:
             self._apply(word)
         self.require()
-        entrance, queues = self._entrance, self._queues
+        queues = self._queues
         own = self._routing.route(priority)
         variant = own if wish is None else self._variant_for(priority, wish)
         self.last_request = now
@@ -147,21 +174,18 @@ class ModelService:
         # Lower classes do not count: they run later, and a queue full of them must not shut the higher ones out.
         ahead = queues.work(priority, variant, tenant, own) if queued else 0.0
         wait = self._lane.busy(variant) + ahead + variant.sizes.predict(1)
-        full = entrance.full(variant, self.inflight, self._inflight(variant, queued), queued)
-        alone = full and not queues.yields(priority, tenant)  # nobody whose place it could take
-        apart = not self._guard.breaker.steady and self._guard.apart(variant, wish)
-        ticket = entrance.admit(now, priority, deadline, started, variant, wait, full=alone, apart=apart)
-        if isinstance(ticket, Refusal):
-            raise self._refused(ticket)
-        ticket.displaces = full
-        self.inflight += 1
-        return ticket
+        return variant, wait, self._entrance.full(variant, self.inflight, self._inflight(variant, queued), queued)
 
-    def _refused(self, why: Refusal) -> RequestError:
-        if why.reason is Reason.BREAKER:
+    def _refused(self, refusal: Refusal) -> RequestError:
+        if refusal.reason is Reason.BREAKER:
             self._guard.breaker.calls.not_permitted += 1
-        reason = why.outcome
-        return RequestError(503, _MESSAGES[reason], outcome=reason, reason=reason, retry_after=why.retry_after)
+        self.expect_refusals()
+        reason = refusal.outcome
+        return RequestError(503, _MESSAGES[reason], outcome=reason, reason=reason, retry_after=refusal.retry_after)
+
+    def expect_refusals(self) -> None:
+        """A request was refused: the next ones may be, too."""
+        self.refusing = _REFUSING
 
     def _inflight(self, variant: Variant, queued: int) -> int:
         """Requests in flight but for those that wait for other variants; `queued` are all that wait."""
@@ -598,6 +622,7 @@ class ModelService:
         if word is not self._word:
             self._apply(word)
         self._choose()
+        self.refusing = max(self.refusing - 1, 0)
         self._lane.watch()
         for variant in self.variants:
             variant.cost.rest()

@@ -23,7 +23,6 @@ from sloctl.admission.classes import PriorityClasses
 from sloctl.admission.tenants import Tenants
 from sloctl.board import Board, Ending, LevelState, Phase, PlaneStatus
 from sloctl.config.runtime import Runtime
-from sloctl.connection import Connection
 from sloctl.serving.asked import Headers
 from sloctl.serving.dataplane import DataPlane
 from sloctl.serving.door import Door
@@ -33,6 +32,7 @@ from sloctl.serving.loader import Hosting, Loader
 from sloctl.serving.model import ModelService
 from sloctl.serving.prober import Prober
 from sloctl.serving.profiling import Profiler
+from sloctl.serving.refusing import Refuser, ServingConnection
 from sloctl.serving.registry import Record, Regions
 from sloctl.serving.tracing import RequestTracer
 from sloctl.serving.worker import EngineThread
@@ -97,11 +97,11 @@ class Process:
         self._plane = DataPlane(board, self._models, classes, regions, headers=Headers(daemon), tenants=tenants)
         tracer, most = self._make_tracer(), daemon.serving.max_body_bytes
         app = HttpApp(self._plane, most, tracer)
+        self._refuser = Refuser(self._plane, app, tracer)
         self._rpc = _rpc(self._plane, daemon.serving.host, grpc_port, most, tracer)
         self._server = _Server(
             uvicorn.Config(
                 app,
-                http=Connection,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -109,6 +109,7 @@ class Process:
                 access_log=False,
                 server_header=False,
                 date_header=False,
+                proxy_headers=False,  # nothing here asks who the client is
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=1,
             )
@@ -156,10 +157,7 @@ class Process:
         config.load()
 
         def protocol() -> asyncio.Protocol:
-            made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn's server does
-                config=config, server_state=state, app_state={}
-            )
-            return made
+            return ServingConnection(config, state, self._refuser)
 
         return Door(sock, protocol, self._status, self._others, lambda: len(state.connections), self._serves)
 

@@ -3,6 +3,8 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sloctl.admission.breaker import Breaker, BreakerState, Command
 from sloctl.admission.gate import Gate, Reason, Refusal, Ticket
@@ -77,6 +79,26 @@ def test_refused_for_another_reason_a_request_takes_no_probe() -> None:
     token = gate.admit(1.0, **GOOD | {"deadline": 2.0, "target": 2.0})  # type: ignore[arg-type]
     assert not isinstance(token, Refusal)
     assert isinstance(gate.admit(1.0, **GOOD | {"deadline": 2.0, "target": 2.0}), Refusal)  # type: ignore[arg-type]
+
+
+REQUESTS = st.fixed_dictionaries(
+    {"class_index": st.integers(0, 1), "wait": st.sampled_from([0.1, 0.6, 2.0]), "full": st.booleans()}
+)
+
+
+@given(st.lists(REQUESTS, max_size=60), st.floats(0, 1), st.sampled_from([None, Command.TRIP, Command.HALF_OPEN]))
+def test_asking_first_whether_it_is_refused_changes_nothing(asked, share, command) -> None:
+    """The same answers, and the same state after them, where each request is asked about before it is let in."""
+    once, twice = gate_of(), gate_of()
+    for gate in (once, twice):
+        gate.set_shares((1.0, share))
+        if command is not None:
+            gate.breaker.command(Command.TRIP, 0.0)
+            gate.breaker.command(command, 1.0)
+    for request_ in asked:
+        arguments = {"now": 1.0, "deadline": 2.0, "target": 1.5, "slack": 0.0} | request_
+        expected = once.admit(**arguments)
+        assert (twice.refusal(**arguments) or twice.admit(**arguments)) == expected
 
 
 def test_every_reason_is_an_outcome_of_the_catalogue() -> None:
