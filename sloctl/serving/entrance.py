@@ -86,13 +86,17 @@ class Entrance:
             if requests == 1 and now - oldest <= self._patience:
                 return
         self._rows += _MEMORY * (rows / requests - self._rows)
-        mean = now - sum([pending.enqueued for pending in batch]) / requests
+        # What came while another variant served tells of that one's queue, and nothing was expected of this one.
+        told = [pending for pending in batch if pending.basis is variant]
+        if not told:
+            return
+        mean = now - sum([pending.enqueued for pending in told]) / len(told)
         estimates.limit.observe(mean, self._baseline(variant), inflight, self._least(variant))
         if self.target == math.inf:
             return
         slack = estimates.slack
-        for index in {pending.priority for pending in batch}:
-            expected = [pending.expected for pending in batch if pending.priority == index]
+        for index in {pending.priority for pending in told}:
+            expected = [pending.expected for pending in told if pending.priority == index]
             latest = now - slack.values[index]
             slack.observe(index, sum([when < latest for when in expected]), len(expected), cost.full, self.target / 2)
 
@@ -101,7 +105,8 @@ class Entrance:
         slack = self._of(variant).slack
         if self.target < math.inf:
             for pending in late:
-                slack.observe(pending.priority, 1, 1, variant.cost.full, self.target / 2)
+                if pending.basis is variant:
+                    slack.observe(pending.priority, 1, 1, variant.cost.full, self.target / 2)
 
     def _of(self, variant: Variant) -> _Estimates:
         found = self._estimates.get(variant.name)

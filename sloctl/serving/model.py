@@ -224,6 +224,7 @@ class ModelService:
             return
         if pending.displaces:
             self._evict(pending)
+        pending.basis = variant
         if self._solitude.likely and self._starts_at_once(variant):
             self._start_alone(pending, variant)
             return

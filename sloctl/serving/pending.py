@@ -31,7 +31,8 @@ class Client(Protocol):
 class Pending:
     """An admitted request: `future` gets the variant and its rows of the outputs, or a RequestError.
 
-    It is not worth running after `deadline`; `promised` is the client's own. The answer was `expected` when it came.
+    It is not worth running after `deadline`; `promised` is the client's own. The answer was `expected` when it came,
+    of the variant that is its `basis`; None once what serves has changed, and nothing is expected any more.
     `displaces` is whether it takes the place of another one that waits.
     `lent` are the regions of inputs that lie in memory which the client owns: it must not be kept once the request has
     been answered, and may be gone before. `token` is of the model's breaker, `variant_token` of the breaker of the
@@ -39,6 +40,7 @@ class Pending:
     """
 
     __slots__ = (
+        "basis",
         "client",
         "cuts",
         "deadline",
@@ -81,6 +83,7 @@ class Pending:
         self.deadline = ticket.until
         self.promised = deadline
         self.expected = ticket.expected
+        self.basis: Variant | None = None
         self.enqueued = enqueued
         self.token = ticket.token
         self.displaces = ticket.displaces

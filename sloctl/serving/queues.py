@@ -207,8 +207,12 @@ class Queues:
     def move(self, where: Callable[[Pending], Variant | Unmet]) -> list[tuple[Pending, Unmet]]:
         """Puts each request in the line of the variant that `where` says; takes out and returns those without one.
 
-        Lines without any are gone afterwards, as one line alone is the quickest.
+        Nothing of what was expected holds afterwards, also of those behind which others have moved. Lines without any
+        are gone, as one line alone is the quickest.
         """
+        for line in self:
+            for each in line:
+                each.basis = None
         lost: list[tuple[Pending, Unmet]] = []
         for line in self:
             moved = [(each, to) for each in line if (to := where(each)) is not line.variant]

@@ -24,12 +24,11 @@ SEEDS = range(3)
 def case(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Case]:
     """With one batch in hand at a time, and with two."""
 
-    def make(variant: int, *tiers: int) -> Case:
+    def make(variant: int, *tiers: int, **more: Any) -> Case:
         model: dict[str, Any] = {"variants": ["fp32", "int8"], "maxBatch": FULL, "breaker": {"enabled": False}}
+        model |= {"clientPrecision": True, **more}
         scale = {"fp32": TIMES, "int8": TIMES / FASTER}
-        made = Case(
-            tmp_path, request.param, model=model | {"clientPrecision": True}, scale=scale, targets={"m": OBJECTIVE}
-        )
+        made = Case(tmp_path, request.param, model=model, scale=scale, targets={"m": OBJECTIVE})
         cell = made.model._control
         cell.write(replace(cell.read(), variant=variant, tiers=tiers or (AS_MODEL,) * 3))
         made.model.tick()
@@ -111,3 +110,23 @@ def test_what_is_asked_for_beside_a_busy_variant_runs_in_batches_as_large_as_if_
     ends = [batch.end for each in batches.values() for batch in each]
     small = [b for b in batches["fp32"] if any(b.given + LEAD + TICK < end < b.start + 1e-9 for end in ends)]
     assert [batch for batch in small if batch.rows < FULL] == [], "the device was not free yet"
+
+
+@pytest.mark.parametrize("limit", ["gradient", "aimd", "off"])
+@pytest.mark.parametrize("waiting", [8 * FULL, 14 * FULL])
+def test_a_switch_to_a_slower_variant_is_no_mistake_of_its_predictions(case, waiting, limit):
+    """As many are let in afterwards as if it had always served, though what waited took longer than it was told."""
+
+    def answered(variant: int, before: int) -> int:
+        made = case(variant, admission={"limit": limit})
+        for _ in range(before):
+            made.request(0.0, priority=NORMAL)
+        made.last(0.1 * OBJECTIVE)
+        cell = made.model._control
+        cell.write(replace(cell.read(), variant=FP32))
+        for _ in range(16 * FULL):
+            made.request(1.0, priority=NORMAL)
+        made.last(2.0)
+        return sum(each.outcome == "ok" for each in made.ended if each.came == 1.0)
+
+    assert answered(INT8, waiting) >= 0.95 * answered(FP32, 0)
