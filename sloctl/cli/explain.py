@@ -27,7 +27,7 @@ def explain(
     change = f"{record['before']} → {record['after']}"
     typer.echo(f"{record['id']}  {record['at']}  {record['model']}  {record['action']}{mark}: {change}")
     _section("why", [record["reason"]])
-    _section("facts", [f"{name} = {value}" for name, value in record["facts"].items()])
+    _section("facts", [f"{name} = {_told(value)}" for name, value in record["facts"].items()])
     _section(f"by {record['rule']} of {record['policy']}", _rule(record["context"]))
     _section("the arbiter", told["weighed"])
     _section("what would have prevented it", told["preventions"])
@@ -38,6 +38,10 @@ _SHOWN = ("when", "until", "for", "severity", "load", "burn", "maxBurn", "margin
 
 def _rule(context: dict[str, Any]) -> list[str]:
     return [f"{name}: {context[name]}" for name in _SHOWN if context.get(name) is not None]
+
+
+def _told(value: object) -> object:
+    return "unknown" if value is None else value
 
 
 def _section(title: str, lines: list[str]) -> None:

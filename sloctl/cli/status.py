@@ -26,7 +26,7 @@ def _show(answer: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.markup import escape
 
-    console = Console()
+    console = Console(emoji=False)  # "precision:up:" is none
     verdict = "[green]ready[/]" if answer["ready"] else "[red]not ready[/]: " + escape("; ".join(answer["reasons"]))
     if answer["ready"] and answer["troubles"]:
         verdict += "; but [red]" + escape("; ".join(answer["troubles"])) + "[/]"

@@ -128,7 +128,7 @@ class Controller:
         self._alerts = Alerts(bundle.objectives, bundle.windows, saved.get("alerts", ()), runbooks, names)
         vocabulary = Vocabulary.of(bundle.objectives, topology)
         if self._recorder is not None:
-            self._recorder.describe(vocabulary)
+            self._recorder.describe(vocabulary, bundle.policies)
         enabled = self.runtime.daemon.control.enabled
         policies = bundle.policies if enabled else ()
         self._decider = Decider(policies, vocabulary, self._board, saved.get("policies") or {}, enabled=enabled)

@@ -11,6 +11,7 @@ import structlog
 
 from sloctl.policy import trace
 from sloctl.policy.decisions import Decision
+from sloctl.policy.document import PolicyDocument
 from sloctl.policy.facts import Facts, Vocabulary
 
 _EVERY = 1.0  # seconds
@@ -35,9 +36,9 @@ class Recorder:
         self._decided: defaultdict[str, list[Decision]] = defaultdict(list)
         self._due: defaultdict[str, float] = defaultdict(lambda: float("-inf"))
 
-    def describe(self, vocabulary: Vocabulary) -> None:
-        """Takes the names that exist from now on; columns that change begin a new file."""
-        columns = {model: trace.columns(vocabulary, model) for model in vocabulary.variants or {}}
+    def describe(self, vocabulary: Vocabulary, policies: Sequence[PolicyDocument] = ()) -> None:
+        """Takes the names that exist from now on, and who names them; columns that change begin a new file."""
+        columns = {model: trace.columns(vocabulary, model, policies) for model in vocabulary.variants or {}}
         self._begun = self._begun if self._slos == vocabulary.slos else set()
         self._slos = vocabulary.slos
         self._begun = {model for model in self._begun if columns.get(model) == self._columns[model]}

@@ -112,8 +112,9 @@ def _bounds(record: Record) -> Iterator[str]:
     if quiet is not None:
         bound = "cooldown" if record["action"].endswith(":up") else "dwell"
         yield f"{bound} longer than {number(quiet)} s in place of {number(context[bound])} s: later, if still wanted"
-    if context["switches"]:  # it is at least 1
-        yield f"maxSwitchesPerHour of {number(context['switches'])} in place of {number(context['most'])}"
+    if context["switches"]:  # it is at least 1; its last one is kept for a step down
+        most = context["switches"] + record["action"].endswith(":up")
+        yield f"maxSwitchesPerHour of {number(most)} in place of {number(context['most'])}"
     accuracy = _known(context, "accuracy")
     if accuracy == accuracy:
         yield f"accuracyFloor above {number(accuracy)}, the accuracy of {context['target']}"

@@ -59,6 +59,12 @@ class RuleSpec(Model):
     severity: int = 0  # the highest goes first
     action: Action
 
+    @property
+    def expressions(self) -> tuple[str, ...]:
+        """The expressions that it has: `when`, `until`, `admitRate`."""
+        rate = self.action.shed.admit_rate if self.action.shed is not None else None
+        return tuple(text for text in (self.when, self.until, rate) if isinstance(text, str))
+
 
 class PlannerSpec(Model):
     """Chooses the precision by measured capacity and offered load (see `sloctl.policy.planner`)."""

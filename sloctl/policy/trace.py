@@ -9,17 +9,21 @@ Good and valid events of each SLO since its history began follow, in columns tha
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from sloctl.policy.decisions import Decision
+from sloctl.policy.document import PolicyDocument
 from sloctl.policy.facts import BY_NAME, FACTS, NAN, Args, Domain, Facts, Type, Value, Vocabulary, fact_key
-from sloctl.policy.syntax import Call, ExpressionError, Literal, unparse
+from sloctl.policy.parser import parse
+from sloctl.policy.syntax import Call, ExpressionError, Literal, Node, children, unparse
 
 AT, DECISIONS = "at", "decisions"
 Counts = Mapping[str, tuple[float, float]]
 """Good and valid events of each SLO since its history began."""
 _QUANTILES = (0.5, 0.99)
+_ANEW = {Domain.SLO, Domain.QUANTILE, Domain.ZONE}
+"""Whoever reads a trace counts facts of these anew."""
 _MOST_COLUMNS = 512
 
 
@@ -27,14 +31,14 @@ class TraceError(ValueError):
     """A trace that cannot be read; the message says where and why."""
 
 
-def columns(vocabulary: Vocabulary, model: str) -> tuple[str, ...]:
-    """The facts that a trace of a model holds: those without argument, and by class, variant, SLO and quantile.
+def columns(vocabulary: Vocabulary, model: str, policies: Iterable[PolicyDocument] = ()) -> tuple[str, ...]:
+    """The facts that a trace of a model holds: those without argument, and by class, variant, SLO, quantile and reason.
 
-    Facts by window are left out: whoever reads the trace counts windows anew.
+    Besides, what its policy's rules name and nobody could count anew: XIDs by window, the drift of a layer, alerts.
     """
     names = vocabulary.names(model)
     known: dict[Domain, tuple[str | float, ...]] = {
-        domain: names.get(domain, ()) for domain in (Domain.PRIORITY, Domain.VARIANT, Domain.SLO)
+        domain: names.get(domain, ()) for domain in (Domain.PRIORITY, Domain.VARIANT, Domain.SLO, Domain.CLOCKS_EVENT)
     }
     known[Domain.QUANTILE] = _QUANTILES
     found: list[str] = []
@@ -45,7 +49,19 @@ def columns(vocabulary: Vocabulary, model: str) -> tuple[str, ...]:
             found.append(fact.name)
         if len(fact.args) == 1 and fact.args[0] in known:
             found += [key_of(fact.name, (value,)) for value in known[fact.args[0]]]
-    return tuple(found)
+    rules = [rule for policy in policies if policy.spec.model == model for rule in policy.spec.rules]
+    named = [name for rule in rules for text in rule.expressions for name in _named(parse(text))]
+    return tuple(dict.fromkeys([*found, *named]))
+
+
+def _named(node: Node) -> Iterator[str]:
+    """The facts with arguments in a tree that can only be recorded."""
+    if isinstance(node, Call) and node.args and node.name in BY_NAME:
+        if not _ANEW & set(BY_NAME[node.name].args):
+            yield unparse(node)
+        return
+    for child in children(node):
+        yield from _named(child)
 
 
 def key_of(name: str, args: Args) -> str:

@@ -49,7 +49,7 @@ _HANGS = "the engine hangs: a run on it has not come back"
 _REFUSING = 2  # ticks after a refusal
 _STANDING = (BreakerCommand.FORCE_OPEN, BreakerCommand.DISABLE, BreakerCommand.METRICS_ONLY)
 _MESSAGES = {
-    "breaker_open": "the breaker is open after engine failures",
+    "breaker_open": "the breaker is open, after engine failures or by order",
     "shed": "requests of this priority are being shed",
     "overloaded": "too many requests wait already",
     "deadline": "it cannot be answered before its deadline",

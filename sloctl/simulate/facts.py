@@ -133,7 +133,7 @@ class SimulatedFacts:
 
 
 _F = SimulatedFacts
-_RECORDED = {"health", "health_ok", "data_plane_up"}  # of which a trace knows better
+_RECORDED = {"health", "health_ok", "failing", "data_plane_up"}  # of which a trace knows better
 _READERS: Mapping[str, Callable[..., Value]] = {
     "offered_rate": lambda f: sum(f.offered(name) for name in f.classes),
     "offered_rows": lambda f: f.request_rows * sum(f.offered(name) for name in f.classes),
@@ -159,6 +159,7 @@ _READERS: Mapping[str, Callable[..., Value]] = {
     "batch_size": _F.batch_size,
     "health": lambda _, __=None: float(len(HEALTH_LEVELS)),
     "health_ok": lambda _, __=None: True,
+    "failing": lambda _, __=None: False,
     "breaker": lambda f, variant=None: f.breaker if variant is None else "closed",
     "variant": lambda f: f.variant,
     "variant_index": lambda f: float(f.variants.index(f.variant)),

@@ -116,7 +116,8 @@ class Plant:
         waiting = self.queue
         let_in = [0.0 if open_ else load * share for load, share in zip(offered, admit, strict=True)]
         longest, late = self._limits.longest
-        room = max(min(self._limits.max_queue, (longest - service) * capacity), 0.0)
+        # Behind a queue the wait also has half of the batch in hand, which admission predicts as well.
+        room = max(min(self._limits.max_queue, (longest - 1.5 * service) * capacity), 0.0)
         dropped = max(waiting - capacity * dt - room, 0.0)  # a slower variant took over a queue that it cannot answer
         wanted = sum(let_in)
         taken = min(wanted, max(room + capacity * dt - waiting, 0.0))

@@ -39,6 +39,7 @@ GOOD = {"class_index": 0, "deadline": 1.0, "target": 0.5, "wait": 0.1, "slack": 
         pytest.param({}, BAD, "overloaded", id="then the bounds"),
         pytest.param({}, GOOD | {"full": True}, "overloaded", id="no room alone refuses"),
         pytest.param({}, GOOD | {"wait": 1.5}, "deadline", id="then the client's deadline"),
+        pytest.param({}, GOOD | {"wait": 1.5, "target": math.inf}, "deadline", id="also where there is no objective"),
         pytest.param({}, GOOD | {"wait": 0.6}, "overloaded", id="last the objective"),
         pytest.param({}, GOOD | {"slack": 0.6}, "overloaded", id="which wants to be nearly sure"),
     ],

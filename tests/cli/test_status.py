@@ -45,3 +45,8 @@ def test_one_that_is_left_out_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_reasons_are_shown_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "engine[/x] gone" in shown(monkeypatch, ready=False, reasons=["engine[/x] gone"])
+
+
+def test_an_action_is_no_emoji(monkeypatch: pytest.MonkeyPatch) -> None:
+    decision = {"at": "now", "action": "precision:up", "before": "int8", "after": "fp32", "reason": "calm"}
+    assert "precision:up: int8 → fp32" in shown(monkeypatch, decisions=[decision])

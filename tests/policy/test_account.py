@@ -111,6 +111,11 @@ def test_a_rule_s_decision_names_its_threshold_and_what_the_arbiter_weighed() ->
     said = preventions(asdict(up))
     assert "in `when` of up: 0 in place of 3 in `queue_length < 3`" in said
     assert any(sentence.startswith("cooldown longer than 10 s in place of 10 s") for sentence in said)
+    assert "maxSwitchesPerHour of 2 in place of 12" in said, "its last one is kept for a step down"
+    course = [busy] * 5 + [calm] * 20
+    for most, actions in ((2, ["precision:down", "refused"]), (3, ["precision:down", "precision:up"])):
+        taken = decisions(course, rules=RULES, accuracyFloor=None, maxSwitchesPerHour=most)
+        assert [decision.action for decision in taken] == actions
 
 
 def test_a_plan_names_the_margin_and_the_hysteresis() -> None:

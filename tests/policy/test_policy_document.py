@@ -13,7 +13,9 @@ from sloctl.policy.facts import Vocabulary
 VOCABULARY = Vocabulary(
     ("digits-latency", "digits-availability"), {"digits": ("fp32", "int8")}, ("high", "normal", "low")
 )
-SAMPLE = Path(__file__).parents[2] / "rules/policies/precision-and-shed.yaml"
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "rules/policies/precision-and-shed.yaml"
+SHIPPED = [*sorted(SAMPLE.parent.glob("*.yaml")), ROOT / "examples/digits/policy.yaml"]
 
 
 def document(*rules: dict[str, Any], **spec: Any) -> PolicyDocument:
@@ -31,6 +33,13 @@ def test_the_sample_is_valid() -> None:
     assert check(sample, VOCABULARY, {"fp32": 0.996, "int8": 0.994}) == []
     assert [r.name for r in sample.spec.rules][:2] == ["less-precision", "more-precision"]
     assert sample.spec.rules[0].for_ == 0.5
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_what_is_shipped_leaves_a_failing_variant_to_its_breaker(path: Path) -> None:
+    """A rule that trips the model's breaker at an error ratio refuses what the other variant serves."""
+    sample = PolicyDocument.model_validate(yaml.load(path.read_text(), yaml.CSafeLoader))
+    assert [rule.name for rule in sample.spec.rules if rule.action.breaker is not None] == []
 
 
 def test_the_planned_sample_is_valid_too() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sloctl.policy import trace
 from sloctl.policy.decisions import Decision
+from sloctl.policy.document import PolicyDocument
 from sloctl.policy.facts import StaticFacts, Vocabulary, fact_key
 
 VOCABULARY = Vocabulary(("slo",), {"m": ("fp32", "int8")}, ("high", "low"))
@@ -18,7 +19,20 @@ def test_the_columns_are_the_facts_by_class_variant_slo_and_quantile() -> None:
     assert {'offered("low")', 'capacity("int8")', "latency(0.99)", 'budget_remaining("slo")', "variant"} <= set(COLUMNS)
     assert {"batch_size", "batch_size(0.5)", "breaker", 'breaker("int8")', "layer_drift"} <= set(COLUMNS)
     assert not {"capacity", "health"} & set(COLUMNS)
+    assert 'gpu_clocks_event("sw_power_cap")' in COLUMNS
     assert not [name for name in COLUMNS if name.startswith(("burn_rate", "time_of_day"))]
+
+
+def test_what_only_a_rule_names_is_recorded_where_it_cannot_be_counted_anew() -> None:
+    expressions = [
+        'gpu_xid_errors("5m") > 0 || layer_drift("conv1") > max(1.5, alert("Hot", "rack", "a"))',
+        'burn_rate("slo", "1h") > 2 && latency(0.9) > 1s && time_of_day("UTC") > 8 && offered("low") > 1',
+    ]
+    rules = [{"name": text, "when": text, "action": {"precision": "down"}} for text in expressions]
+    document = {"apiVersion": "sloctl/v1", "kind": "Policy", "metadata": {"name": "p"}}
+    policies = [PolicyDocument.model_validate({**document, "spec": {"model": m, "rules": rules}}) for m in "mo"]
+    found = trace.columns(VOCABULARY, "m", policies)
+    assert found == (*COLUMNS, 'gpu_xid_errors("5m")', 'layer_drift("conv1")', 'alert("Hot", "rack", "a")')
 
 
 @given(st.floats(allow_nan=True, allow_infinity=False, width=32), st.booleans(), st.sampled_from(["fp32", "int8"]))

@@ -40,6 +40,17 @@ def test_what_is_admitted_is_answered_within_the_deadline() -> None:
     assert sum(flow.outcomes["ok"]) == pytest.approx(0.25 * SLOW.capacity)
 
 
+@pytest.mark.parametrize("times", [2.0, 4.0, 10.0])
+def test_under_overload_what_is_let_in_keeps_to_the_objective(times: float) -> None:
+    """As in the data plane, whose admission predicts the wait: it works for answers in time."""
+    plant = Plant([SLOW], Limits(1.0, 300, target=0.1))
+    for _ in range(40):
+        flow = plant.step(0.25, (times * SLOW.capacity * 0.25,), "slow", (1.0,), open_=False, errors=0.0)
+    assert flow.later(0.1) == 0.0
+    assert flow.answered == pytest.approx(0.25 * SLOW.capacity)
+    assert sum(flow.outcomes["overloaded"]) == pytest.approx((times - 1) * 0.25 * SLOW.capacity)
+
+
 @pytest.mark.parametrize("busy", [0.7, 0.9])
 def test_waits_are_near_those_of_a_queue_played_request_by_request(busy: float) -> None:
     """One server, Poisson arrivals, 10 ms each: the model's tail against 200,000 requests."""

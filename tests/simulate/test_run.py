@@ -94,6 +94,15 @@ def test_a_trace_gives_its_load_and_what_the_plant_does_not_model(setup) -> None
     assert (decision.rule, decision.reason) == ("hot", "gpu_temperature = 81 > 80")
 
 
+@pytest.mark.parametrize("when", ['!failing("int8")', 'health_ok("int8")', 'health("int8") == 5', "data_plane_up"])
+def test_without_a_trace_all_is_well(setup, when) -> None:
+    rule = {"name": "r", "when": when, "action": {"precision": "down"}}
+    spec = setup.policy.spec.model_dump(by_alias=True) | {"planner": None, "rules": [rule]}
+    policy = setup.policy.model_validate(setup.policy.model_dump(by_alias=True) | {"spec": spec})
+    result = simulate(replace(setup, policy=policy), course(Shape.STEP, 1))
+    assert result.switches == 1
+
+
 @pytest.mark.parametrize(("state", "switches"), [("open", 0), ("closed", 1)])
 def test_the_breaker_of_a_variant_is_as_it_was_recorded(setup, state, switches) -> None:
     rows = [{("offered_rate", ()): 600.0, ("breaker", ("int8",)): state} for _ in range(30)]
