@@ -140,7 +140,7 @@ async def _serve(controller: Controller, runtime: Runtime, board: Boards, fd: in
     loop = asyncio.get_running_loop()
     token_file = runtime.daemon.control.token_file
     token = read_token(runtime.path.parent / token_file if token_file else None)
-    app = Api(controller, token).app()
+    app = Api(controller, token, _names(runtime)).app()
     config = uvicorn.Config(
         app, http=Connection, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2
     )
@@ -150,6 +150,12 @@ async def _serve(controller: Controller, runtime: Runtime, board: Boards, fd: in
     board.control_status.enter(Phase.RUNNING)
     await server.serve([socket.socket(fileno=fd)])
     board.control_status.enter(Phase.DRAINING)
+
+
+def _names(runtime: Runtime) -> set[str]:
+    """What this service is called, besides its addresses."""
+    url = runtime.daemon.alerts.external_url
+    return {runtime.daemon.control.host.lower(), urlsplit(url).hostname or "" if url else ""} - {""}
 
 
 def _reload(controller: Controller) -> None:

@@ -1,12 +1,13 @@
 """The control plane's HTTP: /metrics, /health/* and /api/v1/*.
 
 Reads are open to whoever reaches the port (loopback by default); writes want a JSON body, and the bearer
-token where one is configured. Handlers run in worker threads; the controller serialises them with its tick.
+token where one is configured, else that no web page of somebody else sends them (see `browsers`). Handlers run in
+worker threads; the controller serialises them with its tick.
 """
 
 import hmac
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sloctl.config.base import parse_duration
+from sloctl.control.browsers import stranger
 from sloctl.control.controller import Controller, RequestError
 from sloctl_exporters.prometheus import render
 
@@ -29,11 +31,12 @@ _MOST_ROWS = 1000
 
 
 class Api:
-    """Handlers over a controller; `token` guards the writes."""
+    """Handlers over a controller; `token` guards the writes, and `names` are what this service is called."""
 
-    def __init__(self, controller: Controller, token: str | None) -> None:
+    def __init__(self, controller: Controller, token: str | None, names: Collection[str] = ()) -> None:
         self._controller = controller
         self._token = token
+        self._names = names
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -172,6 +175,10 @@ class Api:
 
     def _authorise(self, request: Request) -> None:
         if self._token is None:
+            headers = request.headers
+            if who := stranger(headers.get("host", ""), headers.get("origin", ""), self._names):
+                cure = "a name of its own belongs in alerts.externalUrl, or a token in control.tokenFile"
+                raise HTTPException(403, f"a request {who} may change nothing: {cure}")
             return
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
         if not self._token or not hmac.compare_digest(given.encode(), self._token.encode()):
