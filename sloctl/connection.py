@@ -75,6 +75,8 @@ class Connection(HttpToolsProtocol):
         cycle = self.cycle
         if self.transport.is_closing():
             self.transport.abort()  # its client does not even read why
+        elif not self._besides and (cycle is None or cycle.response_complete):
+            self.transport.close()  # it has asked for nothing
         elif cycle is None or cycle.response_complete:
             self._refuse(_TOO_SLOW)  # a head
         elif cycle.more_body and not self.flow.read_paused and self._came < LEAST:

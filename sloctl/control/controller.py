@@ -168,7 +168,7 @@ class Controller:
                 if self._recorder is not None:
                     self._recorder.record(model.name, now, wall, facts, tuple(decisions), self._judge.evaluator.counted)
             if now - self._saved_at >= _SAVE_EVERY:
-                self._keeping.attempt("history and progress", self.save)
+                self.save()
             self._ticks[0] += 1
             self._ticks[1] += self._clock() - now
 
@@ -199,17 +199,21 @@ class Controller:
         shared = (self._senses, self._judge.evaluator, self._received, now, self._wall())
         return [LiveFacts(model, *shared) for model in self.runtime.daemon.models]
 
-    def save(self) -> None:
-        """Writes history and progress in one transaction."""
+    def save(self) -> bool:
+        """Writes history and progress; whether the store could be written."""
         with self._lock:
-            self._saved_at = self._clock()
-            rows, oldest = self._judge.evaluator.unsaved()
-            state: dict[str, Any] = {"progress": self._progress()}
-            revision = self._alerts.revision
-            if revision != self._saved_alerts:  # hundreds of alerts that merely go on need not be written every second
-                state["alerts"] = self._alerts.saved()
-            self.store.save(rows, state, oldest)
-            self._saved_alerts = revision
+            return self._keeping.attempt("history and progress", self._save) or False
+
+    def _save(self) -> bool:
+        self._saved_at = self._clock()
+        rows, oldest = self._judge.evaluator.unsaved()
+        state: dict[str, Any] = {"progress": self._progress()}
+        revision = self._alerts.revision
+        if revision != self._saved_alerts:  # hundreds of alerts that merely go on need not be written every second
+            state["alerts"] = self._alerts.saved()
+        self.store.save(rows, state, oldest)
+        self._saved_alerts = revision
+        return True
 
     def _progress(self) -> dict[str, Any]:
         return {
@@ -486,7 +490,10 @@ class Controller:
             log.error("reload refused: the SLOs and policies in force stay", problems=str(error))
             raise RequestError(f"reload refused, nothing was changed:\n{error}", 422) from None
         with self._lock:
-            self.save()
+            if not self.save():  # SLOs go on from what is in the store
+                self._reloads["refused"] += 1
+                self._reload_ok = False
+                raise RequestError("reload refused, nothing was changed: the store cannot be written", 503)
             self._take(bundle, self._progress() | {"alerts": self._alerts.saved()})
             self.store.put_state("bundle", {"board": self._board.identity, "texts": bundle.texts()})
             self._reloads["accepted"] += 1
