@@ -34,18 +34,15 @@ class Batcher(Generic[_T]):
         self.length = 0  # requests that wait
         self.rows = 0  # rows that wait
 
-    def ahead(self, priority: int, tenant: Sharer | None = None) -> tuple[int, float]:
-        """Requests of this class and the higher ones, and the rows of theirs that go before a new one of a tenant."""
-        if not self.length:
-            return 0, 0
-        queue = self._queues[priority]
+    def ahead(self, priority: int, tenant: Sharer | None = None) -> float:
+        """Rows of this class and the higher ones that go before a new request of a tenant."""
         rows: float = self._rows[priority]
-        if tenant is not None and isinstance(queue, FairQueue):
+        if tenant is not None and isinstance(queue := self._queues[priority], FairQueue):
             rows = min(rows, queue.ahead(tenant))
-        before: float = sum(self._rows[:priority])
+        before: float = sum(self._rows[:priority]) if priority else 0
         if self._reserve is not None:
             before = min(before, self._reserve.rows_before(priority, rows + 1))
-        return sum(map(len, self._queues[: priority + 1])), before + rows
+        return before + rows
 
     def add(self, request: _T) -> None:
         """Puts a request at the end of its class."""

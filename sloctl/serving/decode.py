@@ -155,8 +155,11 @@ def placed(parameters: Parameters, regions: Regions | None) -> Place | None:
 
 def lenders(envelope: Envelope, regions: Regions | None) -> tuple[Region, ...]:
     """The regions in which inputs lie, which their client owns."""
-    places = (placed(given.parameters, regions) for given in envelope.inputs if given.parameters)
-    return tuple(place.region for place in places if place is not None)
+    found: tuple[Region, ...] = ()
+    for given in envelope.inputs:
+        if given.parameters and (place := placed(given.parameters, regions)) is not None:
+            found = (*found, place.region)
+    return found
 
 
 def shared_memory_is_off() -> RequestError:

@@ -174,7 +174,8 @@ class ModelService:
         # Lower classes do not count: they run later, and a queue full of them must not shut the higher ones out.
         ahead = queues.work(priority, variant, tenant, own) if queued else 0.0
         wait = self._lane.busy(variant) + ahead + variant.sizes.predict(1)
-        return variant, wait, self._entrance.full(variant, self.inflight, self._inflight(variant, queued), queued)
+        mine = self.inflight - queues.elsewhere(variant)
+        return variant, wait, self._entrance.full(variant, self.inflight, mine, queued)
 
     def _refused(self, refusal: Refusal) -> RequestError:
         if refusal.reason is Reason.BREAKER:
@@ -186,10 +187,6 @@ class ModelService:
     def expect_refusals(self) -> None:
         """A request was refused: the next ones may be, too."""
         self.refusing = _REFUSING
-
-    def _inflight(self, variant: Variant, queued: int) -> int:
-        """Requests in flight but for those that wait for other variants; `queued` are all that wait."""
-        return self.inflight - queued + self._queues.waiting_for(variant) if queued else self.inflight
 
     def _variant_for(self, priority: int, wish: Wish) -> Variant:
         """The variant that is to serve a request with a wish. Raises RequestError."""
@@ -425,7 +422,7 @@ class ModelService:
         if result is None or result.execution is None:
             self._lose(batch, variant, result, now)
             return
-        self._entrance.learn(variant, batch, rows, now, self._inflight(variant, self._queues.length))
+        self._entrance.learn(variant, batch, rows, now, self.inflight - self._queues.elsewhere(variant))
         # With several in flight a run also waits for the one before it, which has come back meanwhile.
         seconds = min(result.seconds, now - self._lane.last(variant))
         variant.timed(variant.sizes.padded(rows), seconds, now)

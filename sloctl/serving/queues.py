@@ -133,6 +133,12 @@ class Queues:
         line = self._lines.get(variant)
         return line.length if line is not None else 0
 
+    def elsewhere(self, variant: Variant) -> int:
+        """Requests that wait for others than this variant."""
+        if len(self._lines) == 1 and variant in self._lines:
+            return 0
+        return self.length - self.waiting_for(variant)
+
     def by_device(self) -> list[list[Line]]:
         """The lines that have something, apart for each device."""
         found: dict[str, list[Line]] = {}
@@ -192,12 +198,15 @@ class Queues:
         Not less than if all that waits on the device ran on this variant: whoever asks for a slow variant while others
         are served with a fast one waits as if that held for all. So under overload they are the first to be refused.
         """
-        pace, usual = variant.cost.seconds_per_row, own.cost.seconds_per_row
+        pace = variant.cost.seconds_per_row
+        if variant is own and len(self._lines) == 1 and variant in self._lines:
+            return self._lines[variant].ahead(priority, tenant) * pace
+        usual = own.cost.seconds_per_row
         seconds, total = 0.0, 0.0
         for line in self._lines.values():
             if line.length and line.variant.device == variant.device:
                 each = line.variant.cost.seconds_per_row
-                rows = line.ahead(priority, tenant)[1]
+                rows = line.ahead(priority, tenant)
                 if each > usual >= pace:
                     rows = min(rows, line.above(priority) + line.max_rows)
                 seconds += rows * each
