@@ -3,7 +3,8 @@
 The parser itself has none: it keeps names, values and an unfinished line in memory for as long as they grow, and waits
 for the rest of a request for as long as its client likes. A head has to be whole 20 s after the connection was made, or
 after its first byte; of a body at least 10 KiB have to come in every 20 s (Apache's mod_reqtimeout has 20 s and 500
-bytes/s). A timer runs only while something of a request is missing, so one that arrives whole costs none.
+bytes/s). Of an answer that lies here for want of a reader something has to be read in every 20 s. A timer runs only
+while something of a request is missing or an answer is large, so one that arrives whole costs none.
 """
 
 import asyncio
@@ -19,12 +20,13 @@ _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-lengt
 
 
 class Connection(HttpToolsProtocol):
-    """A connection that is closed when a request does not end."""
+    """A connection that is closed when a request does not end, or its answer is not read."""
 
     _besides = 0  # bytes of this request that were no body
     _whole = False  # whether nothing of a request is missing
     _came = 0  # bytes since the last look
     _look: asyncio.TimerHandle | None = None
+    _reading: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Waits for a first request."""
@@ -34,6 +36,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
         self._unwatch()
+        self._unwatch_reader()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -60,6 +63,38 @@ class Connection(HttpToolsProtocol):
         self._besides = 0
         self._whole = True
         super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as it is answered: nothing more is written until it does."""
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        """It has read."""
+        super().resume_writing()
+        if not self.transport.is_closing():  # else it has to read all of it
+            self._unwatch_reader()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """It has been idle for long enough, and has read everything by now."""
+        super().timeout_keep_alive_handler()
+        self._watch_reader()
+
+    def _watch_reader(self) -> None:
+        if self._reading is None and (left := self.transport.get_write_buffer_size()):
+            self._reading = self.loop.call_later(PATIENCE, self._check_reader, left)
+
+    def _unwatch_reader(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+
+    def _check_reader(self, left: int) -> None:
+        self._reading = None
+        if self.transport.get_write_buffer_size() < left:
+            self._watch_reader()
+        else:
+            self.transport.abort()
 
     def _watch(self) -> None:
         self._came = LEAST  # a first look comes too early to tell of a body

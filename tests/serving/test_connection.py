@@ -1,6 +1,7 @@
 """Slow clients of the HTTP ports of both planes, on a loop whose timers are in the test's hands."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -26,8 +27,8 @@ class Loop:
     def __init__(self) -> None:
         self.now, self.timers = 0.0, []
 
-    def call_later(self, delay: float, act: Any) -> Timer:
-        self.timers.append(Timer(self.now + delay, act))
+    def call_later(self, delay: float, act: Any, *arguments: Any) -> Timer:
+        self.timers.append(Timer(self.now + delay, partial(act, *arguments)))
         return self.timers[-1]
 
     def create_task(self, work: Any) -> asyncio.Task[Any]:
@@ -50,6 +51,7 @@ class Transport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.sent, self.closed, self.aborted = b"", False, False
+        self.unread = 0
 
     def write(self, data: Any) -> None:
         self.sent += data
@@ -62,6 +64,9 @@ class Transport(asyncio.Transport):
 
     def abort(self) -> None:
         self.aborted = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
 
     def pause_reading(self) -> None:
         pass
@@ -171,6 +176,39 @@ async def test_a_client_that_does_not_read_why_it_is_closed_is_cut_off(client: C
     client.transport.close()
     client.loop.pass_time(PATIENCE)
     assert client.transport.aborted
+
+
+@pytest.mark.parametrize("waits", ["for room", "to be closed"])
+async def test_an_answer_that_nobody_reads_is_given_up_and_one_that_is_read_slowly_is_not(
+    client: Client, waits: str
+) -> None:
+    await client.send(HEAD % 0)
+    client.transport.unread = 3
+    if waits == "for room":
+        client.connection.pause_writing()
+    else:
+        client.loop.pass_time(75)
+        assert client.transport.closed
+    for left in (2, 1):
+        client.loop.pass_time(PATIENCE - 1)
+        client.transport.unread = left
+        client.loop.pass_time(1)
+        assert not client.transport.aborted
+    client.loop.pass_time(PATIENCE)
+    assert client.transport.aborted
+
+
+async def test_an_answer_that_is_read_in_the_end_leaves_the_connection_as_it_was(client: Client) -> None:
+    await client.send(HEAD % 0)
+    client.transport.unread = 3
+    client.connection.pause_writing()
+    client.loop.pass_time(PATIENCE - 1)
+    client.transport.unread = 0
+    client.connection.resume_writing()
+    client.transport.unread = 4  # of the next one
+    client.loop.pass_time(PATIENCE)
+    assert not client.transport.closed
+    assert not client.transport.aborted
 
 
 async def test_a_request_that_comes_whole_costs_no_timer(client: Client) -> None:
