@@ -9,7 +9,8 @@ Samples are taken `window / 30` apart, at least as far as the fact's own span, s
 - **Noise**: 1.4826 times the median absolute residual (Rousseeuw & Croux 1993), and never less than what counting
   Poisson arrivals over the fact's span gives: √(rate · size / span), where each arrival adds its size to the rate.
 - **Jump**: a reading three times the noise off the line stands out. When two samples in a row do, to the same side,
-  the load has moved, and what was before is forgotten.
+  the load has moved, and what was before is forgotten. Long before, half a second after it began, what arrives is
+  known with its bounds (`seen`): a reading grows by what comes in less what falls out of it, which was on the line.
 
 Space: at most 31 samples. Time: O(samples²) once a sample, some 50 µs.
 """
@@ -26,7 +27,9 @@ _SAMPLES = 30
 _FEWEST = 8  # for a trend
 _CERTAIN = 4.0  # standard deviations of Kendall's statistic; a straight rise of 30 samples has 7.8
 _OUTSTANDING = 3.0  # times the noise
-_SOON = 0.5  # seconds
+_SOON = 0.45  # seconds; less than two ticks of the daemon, so that their jitter does not make it three
+_CHANCE = 2.0  # times the noise
+_RISING = 1.0  # times the noise of a difference
 _ROBUST = 1.4826  # of a normal distribution: its deviation over its median absolute deviation
 
 
@@ -152,12 +155,39 @@ class Forecast:
         A reading is the mean of `SPAN` seconds. What it grows by in d seconds is what came in them less what fell out
         of it, which was on the line: so the rate in them is the line's and SPAN/d times the growth.
         """
-        then, before = self._readings[0] if self._readings else (self._now, math.nan)
-        seconds = self._now - then
-        if self._jumped is None or self._line is None or not 0 < seconds <= SPAN:
+        if not self._readings or self._jumped is None or self._line is None:
             return math.nan
-        rate = self._line.value(self._now) + SPAN / seconds * (self.newest - before)
-        return rate - _OUTSTANDING * _counting(rate, self._size, seconds)
+        rate, seconds = self._arrived(self._readings[0], self._readings[-1])
+        return rate - _OUTSTANDING * _counting(rate, self._size, seconds) if 0 < seconds <= SPAN else math.nan
+
+    def seen(self) -> tuple[float, float]:
+        """The least and the most that the rate of a jump is, but for chance; NaN until it is seen whole.
+
+        It is seen whole once the last half second has nothing from before the jump. Where the later half of that
+        brought more than the earlier one, it still rises, and the most is infinite.
+        """
+        if self._jumped is None or self._line is None or len(self._readings) < 3:
+            return math.nan, math.nan
+        first, middle, last = (self._readings[place] for place in (0, len(self._readings) // 2, -1))
+        if first[0] < self._jumped or last[0] - first[0] > SPAN:
+            return math.nan, math.nan
+        (earlier, before), (later, after) = self._arrived(first, middle), self._arrived(middle, last)
+        rate, seconds = self._arrived(first, last)
+        noise = self._arriving_noise(rate, seconds)
+        rising = later - earlier > _RISING * self._arriving_noise(rate, 1 / (1 / before + 1 / after))
+        return rate - _OUTSTANDING * noise, math.inf if rising else rate + _CHANCE * noise
+
+    def _arriving_noise(self, rate: float, seconds: float) -> float:
+        """Of a rate of so few seconds that is told by two readings: what fell out of them varies as what came does."""
+        level = self._line.value(self._now) if self._line else 0.0
+        seen = self._line.noise * math.sqrt(2 * SPAN / seconds) if self._line else 0.0
+        return max(seen, _counting(max(rate, 0.0) + level, self._size, seconds))
+
+    def _arrived(self, first: tuple[float, float], last: tuple[float, float]) -> tuple[float, float]:
+        """The rate of what arrived between two readings of a jump, and the seconds between them."""
+        seconds = last[0] - first[0]
+        level = self._line.value(last[0]) if self._line else math.nan
+        return (level + SPAN / seconds * (last[1] - first[1]) if seconds else math.nan), seconds
 
     def now(self) -> float:
         """The rate now: the line's, or a reading above it less the noise that it may hold; alone, less its noise."""

@@ -78,22 +78,25 @@ class Planner:
 
     def _plan(self, tick: Tick, serving: str) -> None:
         goal, place = self._goal, self._ladder.index
-        load = self._forecast.ahead(self._spec.horizon)
+        least, most = self._forecast.seen()
+        least = least if least == least else 0.0
+        load = max(self._forecast.ahead(self._spec.horizon), least)
         current = self._option(tick, serving) if serving in self._ladder else None
         if current is None or not goal.known(current, load):
             known = "is not on the ladder" if current is None else "has no data"
             self.reason = f"no plan: {serving} {known}"
             return
         self._load = load
-        self._note(current, load, self._forecast.now())
+        self._note(current, load, max(self._forecast.now(), least))
         at = place(serving)
-        if goal.enough(current, self._usable(tick, self._ladder[at + 1 :]), load):
+        below = [*self._usable(tick, self._ladder[at + 1 :])]
+        if goal.enough(current, below, load):
             above = self._usable(tick, self._ladder[:at])
             found = goal.up(current, above, load) if self._forecast.settled else None
         else:
             # What stands out may be noise, and is no reason to go; once it is one, its whole must be carried.
             load = self._jumped_to(load)
-            found = self._settled(goal.down(current, self._usable(tick, self._ladder[at + 1 :]), load), tick, at)
+            found = self._settled(current, below, load, most)
         up = found is not None and place(found.variant) < at
         self.target = found.variant if found else None
         self.reason = self._explain(load, current, found, up=up)
@@ -123,13 +126,17 @@ class Planner:
             carries = current.carries(load, spec.margin, spec.max_burn)
             self.context |= {"maximise": spec.maximise, "carries": carries}
 
-    def _settled(self, found: Option | None, tick: Tick, at: int) -> Option | None:
-        """None while a jump may go on: a reading covers two seconds, and the whole of it is not in it yet."""
-        jumped = self._forecast.jumped_for()
+    def _settled(self, current: Option, below: Sequence[Option], load: float, most: float) -> Option | None:
+        """Where to go down to; None while a jump may go on, as a reading covers two seconds.
+
+        Nothing waits for the fastest, nor for the one that is right for the least and for the `most` that came.
+        """
+        jumped, found = self._forecast.jumped_for(), self._goal.down(current, below, load)
         if found is None or jumped is None or jumped >= self._spec.settle:
             return found
-        below = self._usable(tick, self._ladder[at + 1 :])
-        return found if found.capacity >= max(option.capacity for option in below) else None
+        if found.capacity >= max(option.capacity for option in below):
+            return found
+        return found if most == most and self._goal.down(current, below, max(load, most)) == found else None
 
     def _usable(self, tick: Tick, variants: Sequence[str]) -> Iterator[Option]:
         """Those of some variants that stand on all health levels, are let by their breaker, and not below the floor."""

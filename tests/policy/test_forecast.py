@@ -72,3 +72,33 @@ def test_a_gap_begins_anew_and_a_reading_without_data_is_passed_over() -> None:
     assert (forecast.now(), forecast.slope, forecast.settled) == (50.0 - 3 * math.sqrt(50 / 2), 0.0, False)
     forecast.observe(602.0, 50.0)
     assert forecast.now() == 50.0
+
+
+def jump(to: float, rise: float, seed: int, size: float = 1.0) -> tuple[float, float]:
+    """What is seen half a second after a jump from 1000 was first seen, which takes `rise` seconds."""
+    numbers, forecast, tick = np.random.default_rng(seed), Forecast(60.0), 0.25
+    times = np.arange(124) * tick
+    rates = 1000 + (to - 1000) * (np.clip((times - 30) / rise, 0, 1) if rise else times >= 30)
+    arrivals = numbers.poisson(rates * tick / size) * size
+    seen = (math.nan, math.nan)
+    for index in range(4, 124):
+        last = arrivals[max(index - 7, 0) : index + 1]
+        forecast.observe(float(times[index]), float(last.sum()) / (len(last) * tick), size)
+        seen = forecast.seen()
+        if seen[0] == seen[0]:
+            break
+    assert times[index] - 30 <= 1.0
+    return seen
+
+
+@pytest.mark.parametrize("size", [1.0, 8.0])
+def test_soon_after_a_jump_the_rate_lies_between_what_is_seen_at_least_and_at_most(size: float) -> None:
+    bounds = [jump(3000.0, 0.0, seed, size) for seed in range(100)]
+    assert sum(least <= 3000 <= most for least, most in bounds) >= 90
+    whole = [most for _, most in bounds if most < math.inf]
+    assert len(whole) >= 70, "noise seldom looks like a further rise"
+    assert max(whole) < 2 * 3000
+
+
+def test_a_jump_that_still_rises_has_no_bound_above() -> None:
+    assert sum(jump(30_000.0, 2.0, seed)[1] == math.inf for seed in range(50)) >= 45

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -137,6 +138,38 @@ def test_a_jump_is_met_before_the_whole_of_it_is_in_a_reading() -> None:
     assert (decision.before, decision.after) == ("fp32", "int8")
     assert decision.at - 30 <= 0.75
     assert decision.facts["offered_rate"] < 300, "which by itself the one in the middle would carry"
+
+
+def arriving(rate: Callable[[float], float], seed: int, step: float) -> Callable[[float], float]:
+    """Readings over two seconds of Poisson arrivals, for a minute."""
+    numbers = np.random.default_rng(seed)
+    counts = numbers.poisson([rate(hundredth * 0.01) * 0.01 for hundredth in range(6000)])
+    ticks = np.add.reduceat(counts, np.arange(0, 6000, round(step / 0.01)))
+    return lambda now: float(ticks[max(round((now - 2) / step), 0) : round(now / step)].sum()) / min(now, 2.0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(
+    ("high", "variant"), [(100, "fp16"), (120, "fp16"), (150, "fp16"), (200, "int8"), (300, "int8"), (900, "int8")]
+)
+def test_a_step_is_met_within_a_second_by_the_variant_that_is_right_for_it(high: int, variant: str, seed: int) -> None:
+    """Also where that is one in the middle of the ladder, if so many requests come that chance does not hide it."""
+    run, many = Run(step=0.25), {f'capacity("{v}")': 100 * c for v, c in CAPACITY.items()}
+    begins = 30 + 0.04 * seed  # between two ticks
+    offered = arriving(lambda now: 100.0 * (high if now >= begins else 40), seed, run.step)
+    run.go(50, offered, **many)
+    (decision,) = run.decisions
+    assert decision.after == variant
+    assert 0 < decision.at - begins <= 1.0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_rise_that_goes_on_is_not_taken_for_its_beginning(seed: int) -> None:
+    """From 40 to 300 within two seconds: at half of that fp16 would do, and only int8 carries the whole."""
+    run, many = Run(step=0.25), {f'capacity("{v}")': 100 * c for v, c in CAPACITY.items()}
+    offered = arriving(lambda now: 100.0 * (40 + 130 * min(max(now - 30.1, 0.0), 2.0)), seed, run.step)
+    run.go(50, offered, **many)
+    assert moves(run.decisions) == [("fp32", "int8")]
 
 
 @settings(deadline=None, phases=RUNS, max_examples=15)

@@ -44,12 +44,12 @@ def steered(setup, request):
     return replace(setup, policy=policy)
 
 
-def course(rates: np.ndarray, seed: int, noise: float = 0.0) -> Course:
-    """A row of rates in requests/s, one a second, with normal noise on them, in three classes."""
-    numbers = np.random.default_rng(seed)
+def course(rates: np.ndarray, seed: int, noise: float = 0.0, ticks: int = 1) -> Course:
+    """A row of rates in requests/s, one a second, in so many ticks with normal noise on each, in three classes."""
+    numbers, rates = np.random.default_rng(seed), np.repeat(rates, ticks)
     noisy = np.maximum(rates * (1 + noise * numbers.standard_normal(len(rates))), 0.0)
-    arrivals = numbers.poisson(noisy[:, None] / 3, (len(rates), 3))
-    return Course(1.0, 0.0, arrivals.astype(np.float64))
+    arrivals = numbers.poisson(noisy[:, None] / 3 / ticks, (len(rates), 3))
+    return Course(1.0 / ticks, 0.0, arrivals.astype(np.float64))
 
 
 def moves(result: Result) -> list[tuple[float, str]]:
@@ -60,8 +60,9 @@ def moves(result: Result) -> list[tuple[float, str]]:
 
 
 @each_seed
-def test_noise_at_95_percent_of_the_level_down_switches_at_most_twice_an_hour(steered, seed) -> None:
-    assert len(moves(simulate(steered, course(np.full(3600, 0.95 * DOWN), seed, 0.05)))) <= 2
+@pytest.mark.parametrize("ticks", [1, 4], ids=["a tick a second", "the daemon's tick"])
+def test_noise_at_95_percent_of_the_level_down_switches_at_most_twice_an_hour(steered, seed, ticks) -> None:
+    assert len(moves(simulate(steered, course(np.full(3600, 0.95 * DOWN), seed, 0.05, ticks)))) <= 2
 
 
 @each_seed
@@ -74,10 +75,10 @@ def test_noise_at_95_percent_of_the_level_up_switches_at_most_twice_an_hour(stee
 @each_seed
 @pytest.mark.parametrize("high", [1.1 * DOWN, 1.6 * FP32], ids=["just over", "far over"])
 def test_a_clean_step_gives_exactly_one_switch(steered, seed, high) -> None:
-    rates = np.concatenate([np.full(1200, 0.5 * DOWN), np.full(2400, high)])
-    ((at, action),) = moves(simulate(steered, course(rates, seed)))
+    rates = np.concatenate([np.full(600, 0.5 * DOWN), np.full(1200, high)])
+    ((at, action),) = moves(simulate(steered, course(rates, seed, ticks=4)))
     assert action == "precision:down"
-    assert 0 <= at - 1200 <= 10
+    assert 0 <= at - 600 <= 10
 
 
 @each_seed
