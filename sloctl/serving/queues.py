@@ -141,10 +141,12 @@ class Queues:
 
     def by_device(self) -> list[list[Line]]:
         """The lines that have something, apart for each device."""
+        lines = [line for line in self._lines.values() if line.length]
+        if len(lines) == 1:
+            return [lines]
         found: dict[str, list[Line]] = {}
-        for line in self._lines.values():
-            if line.length:
-                found.setdefault(line.variant.device, []).append(line)
+        for line in lines:
+            found.setdefault(line.variant.device, []).append(line)
         return list(found.values())
 
     def first(
