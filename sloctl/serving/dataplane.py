@@ -310,7 +310,7 @@ class DataPlane:
         snapshot, topology = self._board.snapshot(), self._board.topology
         return {
             "model_stats": [
-                model_statistics(snapshot, topology.model(each.name), topology.priorities, each.last_answer)
+                model_statistics(snapshot, topology.model(each.name), topology.priorities, each.completion.last_answer)
                 for each in ((model,) if model else self.models.values())
             ]
         }

@@ -12,12 +12,9 @@ Locking: none. All of it runs on the event loop; only the engine's calls are els
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
-
-import numpy as np
-from numpy.typing import NDArray
 
 from sloctl.admission.breaker import NO_TOKEN, Command
 from sloctl.admission.gate import Reason, Refusal, Ticket
@@ -25,10 +22,11 @@ from sloctl.admission.tenants import NOBODY, Tenant
 from sloctl.admission.tiers import Unmet, Wish
 from sloctl.board import Board, BreakerCommand, ControlWord, Fault
 from sloctl.config.daemon import ModelConfig
-from sloctl.engines.base import Tensor, TensorSpec
+from sloctl.engines.base import TensorSpec
+from sloctl.serving.completion import Completion
 from sloctl.serving.decode import ModelInputs, Wanted
 from sloctl.serving.entrance import Entrance
-from sloctl.serving.errors import RequestError, draining, failed, invalid, unavailable
+from sloctl.serving.errors import RequestError, draining, invalid, unavailable
 from sloctl.serving.guard import Guard
 from sloctl.serving.lane import LEAD, Job, Lane
 from sloctl.serving.pending import Pending
@@ -38,7 +36,6 @@ from sloctl.serving.routing import Routing
 from sloctl.serving.sizes import Sizes
 from sloctl.serving.solitude import Solitude
 from sloctl.serving.statistics import ModelCells
-from sloctl.serving.tracing import Run
 from sloctl.serving.variant import Variant
 from sloctl.serving.worker import BatchResult, EngineThread, execute, execute_soon
 
@@ -83,13 +80,10 @@ class ModelService:
         self.inputs = ModelInputs({}, (), config.max_batch, free=False)
         self.everything = Wanted(())
         self.inflight = 0
-        self.tracing = False  # whether some requests have a trace
         self.inline_below = _INLINE
         self.soon_below = _SOON
         self.refusing = 0  # ticks for which more refusals are to be expected
-        self.last_answer = 0.0  # Unix time
         self.last_request = -inf  # in the clock of `now`
-        self.lost: Callable[[str], None] = _ignore  # told why when a batch finds the device lost
         self._loop = loop
         self._clock = clock
         self._hang_after = hang_after
@@ -102,11 +96,13 @@ class ModelService:
         self._handle: asyncio.Handle | None = None
         self._later = False  # whether it waits for a time
         self._planned = 0.0  # until when
-        self._context: tuple[Variant, int] | None = None
         self._rotation = Rotation(self.variants, self._switched)
         self._routing = Routing(self._rotation, self.cells.tiers, clock)
         self._guard = Guard(config.breaker, board, config.name, self._rotation)
         self._entrance = Entrance(config, classes, self._guard.breaker)
+        self.completion = Completion(
+            self.cells, self._guard, self._entrance, self._lane, self._solitude, self._besides, hang_after, clock
+        )
         self._sequence = self._first_sequence()
         self._apply(self._control.read())
 
@@ -204,6 +200,10 @@ class ModelService:
         if victim is not None:
             self._guard.breaker.release(victim.token)
             victim.reject(_dropped("overloaded", "a request of a higher class or another tenant took its place"))
+
+    def _besides(self, variant: Variant) -> int:
+        """Requests in flight but for those that wait for other variants."""
+        return self.inflight - self._queues.elsewhere(variant)
 
     def leave(self) -> None:
         """A request that was admitted has been answered or given up."""
@@ -364,7 +364,7 @@ class ModelService:
             return
         parts = self._rotation.split(batch, now, probing=self._guard.probing)
         if not parts:
-            self._fail(batch, None, now, 0.0, "engine_hangs", _HANGS)
+            self.completion.fail(batch, None, now, 0.0, "engine_hangs", _HANGS)
         for each, part in parts:
             self._run(part, each, now)
 
@@ -388,7 +388,7 @@ class ModelService:
 
     def _run(self, batch: list[Pending], variant: Variant, now: float) -> None:
         if variant.loaded is None or not variant.up:
-            self._fail(batch, variant, now, 0.0, "engine_hangs", _HANGS)
+            self.completion.fail(batch, variant, now, 0.0, "engine_hangs", _HANGS)
             return
         rows = batch[0].rows if len(batch) == 1 else sum(pending.rows for pending in batch)
         inputs = [pending.inputs for pending in batch]
@@ -397,114 +397,24 @@ class ModelService:
         check = not self.config.allow_nonfinite
         call: Callable[[], BatchResult] = partial(execute, variant.loaded.engine, inputs, rows, check, padding)
         if seconds < self.inline_below and variant.concurrency == 1 and not variant.switch.faults:
-            self._finish(batch, rows, variant, call())
+            self.completion.finish(batch, rows, variant, call())
             return
         if seconds < self.soon_below and variant.concurrency > 1 and len(batch) == 1 and self._alone(variant):
             # Alone on an idle device: the way to a thread and back would cost as much as a short run.
             found = execute_soon(variant.loaded.engine, inputs, rows, check, 2 * seconds, padding)
             if isinstance(found, BatchResult):
-                self._finish(batch, rows, variant, found)
+                self.completion.finish(batch, rows, variant, found)
                 return
             call = found
         limit = max(self._hang_after, _PATIENCE * seconds)
-        self._lane.start(Job(variant, rows, seconds, limit, partial(self._finish, batch, rows, variant)), call)
+        self._lane.start(
+            Job(variant, rows, seconds, limit, partial(self.completion.finish, batch, rows, variant)), call
+        )
 
     def _alone(self, variant: Variant) -> bool:
         return not self._lane.jobs and not self._queues.length and not variant.switch.faults
 
-    def _finish(self, batch: list[Pending], rows: int, variant: Variant, result: BatchResult | None) -> None:
-        cells = self.cells
-        cells.executed.inc(len(batch))
-        self._solitude.ran(len(batch))
-        if len(batch) > 1:
-            cells.batched.inc(len(batch))
-        now = self._clock()
-        if result is None or result.execution is None:
-            self._lose(batch, variant, result, now)
-            return
-        self._entrance.learn(variant, batch, rows, now, self.inflight - self._queues.elsewhere(variant))
-        # With several in flight a run also waits for the one before it, which has come back meanwhile.
-        seconds = min(result.seconds, now - self._lane.last(variant))
-        variant.timed(variant.sizes.padded(rows), seconds, now)
-        variant.remember(result.requests, any(pending.lent for pending in batch), now)
-        variant.last_success = now
-        variant.failures = 0
-        self._count(rows, variant, result)
-        if self.tracing:
-            for pending in batch:
-                if pending.trace is not None:
-                    pending.trace.run = Run(variant, rows, result.execution, now - result.seconds, now)
-        if result.bad is not None:
-            self._part(batch, variant, result.execution.outputs, result.bad, now, seconds)
-            return
-        self._guard.succeeded(batch, variant, now, seconds)
-        outputs, start = result.execution.outputs, 0
-        if len(batch) == 1:
-            batch[0].resolve((variant, outputs))
-            return
-        for pending in batch:
-            end = start + pending.rows
-            pending.resolve((variant, {name: array[start:end] for name, array in outputs.items()}))
-            start = end
-
-    def _lose(self, batch: list[Pending], variant: Variant, result: BatchResult | None, now: float) -> None:
-        """A run failed, or (without a result) did not come back."""
-        self._solitude.end()
-        variant.cells.errors.inc()
-        message = result.error if result else "a run on it did not come back in time"
-        variant.failed(message, now)
-        if result is not None and result.lost:
-            self.lost(message)
-        reason = "engine_error" if result else "engine_hangs"
-        seconds = result.seconds if result else self._hang_after
-        self._fail(batch, variant, now, seconds, reason, f"the engine failed: {message}")
-
-    def _part(
-        self,
-        batch: list[Pending],
-        variant: Variant,
-        outputs: Mapping[str, Tensor],
-        bad: NDArray[np.bool_],
-        now: float,
-        seconds: float,
-    ) -> None:
-        """Answers the requests whose outputs are finite, and fails the others."""
-        start = 0
-        for pending in batch:
-            end = start + pending.rows
-            if bad[start:end].any():
-                variant.cells.nonfinite.inc()
-                self._fail([pending], variant, now, seconds, "nonfinite", "the model's output holds NaN or infinity")
-            else:
-                self._guard.succeeded([pending], variant, now, seconds)
-                pending.resolve((variant, {name: array[start:end] for name, array in outputs.items()}))
-            start = end
-
-    def _count(self, rows: int, variant: Variant, result: BatchResult) -> None:
-        execution, cells = result.execution, variant.cells
-        if execution is None:
-            return
-        self.last_answer = time.time()
-        cells.engine.observe(execution.engine_seconds)
-        cells.enqueue.observe(execution.enqueue_seconds)
-        cells.batch.observe(rows)
-        if (padding := variant.sizes.padded(rows) - rows) > 0:
-            cells.padding.inc(padding)
-        cells.inferences.inc(rows if result.bad is None else rows - int(result.bad.sum()))
-        context = (variant, execution.context)
-        if context != self._context:
-            if self._context is not None:
-                self.cells.context_switches.inc()
-            self._context = context
-
-    # Ends of a request
-
-    def _fail(
-        self, batch: list[Pending], variant: Variant | None, now: float, seconds: float, reason: str, message: str
-    ) -> None:
-        self._guard.failed(batch, variant, now, seconds)
-        for pending in batch:
-            pending.reject(failed(reason, message))
+    # Ends of requests that do not run
 
     def _expire(self, pending: Pending, variant: Variant) -> None:
         self._guard.breaker.release(pending.token)
@@ -662,7 +572,3 @@ def _dropped(reason: str, message: str) -> RequestError:
 
 def _unmet(why: Unmet) -> RequestError:
     return invalid(why.message) if why.final else unavailable("no_variant", why.message)
-
-
-def _ignore(_: str) -> None:
-    return

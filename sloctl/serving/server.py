@@ -120,7 +120,7 @@ class Process:
         )
         self._liveness = Liveness(self._models.values(), self._prober.hung_since, daemon.health.hang_limit)
         for model in self._models.values():
-            model.lost = self._lose
+            model.completion.lost = self._lose
         self._drain_until = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -130,7 +130,7 @@ class Process:
             return None
         self._spans = provider(telemetry.otlp_endpoint)
         for model in self._models.values():
-            model.tracing = True
+            model.completion.tracing = True
         return RequestTracer(self._spans.get_tracer("sloctl"), telemetry.trace_share, self._plane.clock)
 
     async def run(self, sock: socket.socket) -> None:

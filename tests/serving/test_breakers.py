@@ -41,7 +41,7 @@ class Timed:
         self.fp32, self.int8 = bench.model.variants
         self.scalar = bench.scalar
         clock = bench.model._clock
-        bench.model._clock = bench.plane.clock = lambda: clock() + self.ahead
+        bench.model._clock = bench.model.completion._clock = bench.plane.clock = lambda: clock() + self.ahead
 
     def pass_time(self, seconds):
         self.ahead += seconds

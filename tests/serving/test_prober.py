@@ -218,7 +218,7 @@ async def test_a_lost_device_ends_the_process_whether_a_batch_or_a_probe_finds_i
     bench.engines["int8"].check = lost
     probing.step(INTERVAL)
     assert probing.lost
-    bench.model.lost = probing.lost.append
+    bench.model.completion.lost = probing.lost.append
     bench.engines["fp32"].infer = lambda *_: lost(_)
     probing.lost.clear()
     assert (await bench.infer(1)).status == 500

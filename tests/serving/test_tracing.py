@@ -26,7 +26,7 @@ class Traced:
             self.provider.get_tracer("test"), share, bench.plane.clock, lambda: self.draws.pop(0) if self.draws else 0.5
         )
         bench.app = HttpApp(bench.plane, 1 << 20, tracer)
-        bench.model.tracing = True
+        bench.model.completion.tracing = True
 
     def spans(self):
         self.provider.force_flush()
