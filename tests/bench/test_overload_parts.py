@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,7 @@ from bench.overload.drivers import Drivers, Stream
 from bench.overload.emulated import Device, PacedEngine
 from bench.overload.goals import Finding, count, share, summary, within
 from bench.overload.goodput import goodput, spans
+from bench.overload.handover import switched
 from sloctl.admission.breaker import Breaker
 from sloctl.engines.base import Execution
 from sloctl.load.driver import Answer
@@ -68,6 +70,21 @@ def test_goodput_counts_good_answers_that_come_within_the_span() -> None:
     where = spans([Phase("before", 1.0, 1.0), Phase("load", 2.0, 1.0)])["load"]
     assert where == (1.0, 3.0)
     assert goodput(records, where, objective=0.2) == 2 / 2.0
+
+
+def test_a_late_answer_by_the_variant_before_is_no_switch_back() -> None:
+    """A faster variant overtakes what the slower one was still computing."""
+    answers = [
+        (1.4, 0.1, "fp32"),
+        (1.74, 0.01, "fp32"),
+        (1.744, 0.003, "int8"),
+        (1.75, 0.01, "fp32"),
+        (1.8, 0.01, "int8"),
+    ]
+    answers += [(3.0, 0.01, "int8"), (3.3, 0.01, "fp32")]
+    records = [replace(record(scheduled, latency), variant=variant) for scheduled, latency, variant in answers]
+    assert switched(records, [(1.5, "int8"), (2.9, "fp32")]) == pytest.approx([1.747, 3.31])
+    assert switched(records, [(1.5, "int8"), (2.9, "fp32"), (4.0, "int8")]) == pytest.approx([1.747, 3.31])
 
 
 class Clock:

@@ -132,6 +132,31 @@ def test_the_capacity_of_the_variant_that_serves_counts_and_a_switch_fails_nothi
     assert {each.outcome for each in switched.ended} == {"ok", "overloaded"}
 
 
+def test_switches_under_load_refuse_no_more_than_arrivals_that_bunch(case):
+    """Where one request fills a batch some find no room at 0.75 of the capacity; half the time a fast one serves."""
+    one = TIMES * seconds(1)
+
+    def refused(seed: int, switches: int) -> int:
+        busy = case(
+            concurrency=2,
+            model={"maxBatch": 1},
+            scale={"fp32": TIMES, "int8": TIMES / 6},
+            targets={"m": 8.6 * one},
+        )
+        for priority, share in enumerate((0.2, 0.5, 0.3)):
+            arrive(busy, 0.75 * share / one, 0.0, 40.0, seed, priority)
+        for number in range(1, switches + 1):
+            busy.world.at(
+                number * 40.0 / (switches + 1),
+                lambda to=number % 2: busy.model._control.write(replace(busy.model._control.read(), variant=to)),
+            )
+        busy.last(42.0)
+        return sum(each.outcome != "ok" for each in busy.ended)
+
+    without, switched = (sum(refused(seed, switches) for seed in range(4)) for switches in (0, 19))
+    assert 0 < switched < without
+
+
 def test_a_device_that_slows_down_is_believed(case):
     throttled = case()
     throttled.world.at(2.0, lambda: setattr(throttled.devices[0], "slowdown", 2 * TIMES))
