@@ -74,7 +74,7 @@ class PlannerSpec(Model):
     hysteresis: Ratio = 0.15  # share that must be free besides before a step up
     window: Annotated[Duration, Field(ge=4)] = 60.0  # how far back load is followed, and its calm before a step up
     horizon: NotNegative = 60.0  # how far ahead a rising trend is followed
-    settle: NotNegative = 2.0  # how long a jump lasts before a variant in the middle of the ladder is chosen for it
+    settle: NotNegative = 2.0  # how long a jump lasts at most before a variant that is not the fastest is chosen for it
     max_burn: Annotated[float, Field(gt=0)] = (
         1.0  # expected burn rate of the objective above which a variant is not taken
     )

@@ -161,16 +161,16 @@ class Forecast:
         return rate - _OUTSTANDING * _counting(rate, self._size, seconds) if 0 < seconds <= SPAN else math.nan
 
     def seen(self) -> tuple[float, float]:
-        """The least and the most that the rate of a jump is, but for chance; NaN until it is seen whole.
+        """The least and the most that the rate of a jump is, but for chance: 0 and infinity until it is seen whole.
 
         It is seen whole once the last half second has nothing from before the jump. Where the later half of that
         brought more than the earlier one, it still rises, and the most is infinite.
         """
         if self._jumped is None or self._line is None or len(self._readings) < 3:
-            return math.nan, math.nan
+            return 0.0, math.inf
         first, middle, last = (self._readings[place] for place in (0, len(self._readings) // 2, -1))
         if first[0] < self._jumped or last[0] - first[0] > SPAN:
-            return math.nan, math.nan
+            return 0.0, math.inf
         (earlier, before), (later, after) = self._arrived(first, middle), self._arrived(middle, last)
         rate, seconds = self._arrived(first, last)
         noise = self._arriving_noise(rate, seconds)

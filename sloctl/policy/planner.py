@@ -79,7 +79,6 @@ class Planner:
     def _plan(self, tick: Tick, serving: str) -> None:
         goal, place = self._goal, self._ladder.index
         least, most = self._forecast.seen()
-        least = least if least == least else 0.0
         load = max(self._forecast.ahead(self._spec.horizon), least)
         current = self._option(tick, serving) if serving in self._ladder else None
         if current is None or not goal.known(current, load):
@@ -89,14 +88,13 @@ class Planner:
         self._load = load
         self._note(current, load, max(self._forecast.now(), least))
         at = place(serving)
-        below = [*self._usable(tick, self._ladder[at + 1 :])]
-        if goal.enough(current, below, load):
-            above = self._usable(tick, self._ladder[:at])
-            found = goal.up(current, above, load) if self._forecast.settled else None
+        above, below = self._ladder[:at], self._ladder[at + 1 :]
+        if goal.enough(current, self._usable(tick, below), load):
+            found = goal.up(current, self._usable(tick, above), load) if self._forecast.settled else None
         else:
             # What stands out may be noise, and is no reason to go; once it is one, its whole must be carried.
             load = self._jumped_to(load)
-            found = self._settled(current, below, load, most)
+            found = self._settled(current, [*self._usable(tick, below)], load, most)
         up = found is not None and place(found.variant) < at
         self.target = found.variant if found else None
         self.reason = self._explain(load, current, found, up=up)
@@ -136,7 +134,7 @@ class Planner:
             return found
         if found.capacity >= max(option.capacity for option in below):
             return found
-        return found if most == most and self._goal.down(current, below, max(load, most)) == found else None
+        return found if self._goal.down(current, below, max(load, most)) is found else None
 
     def _usable(self, tick: Tick, variants: Sequence[str]) -> Iterator[Option]:
         """Those of some variants that stand on all health levels, are let by their breaker, and not below the floor."""

@@ -80,12 +80,12 @@ def jump(to: float, rise: float, seed: int, size: float = 1.0) -> tuple[float, f
     times = np.arange(124) * tick
     rates = 1000 + (to - 1000) * (np.clip((times - 30) / rise, 0, 1) if rise else times >= 30)
     arrivals = numbers.poisson(rates * tick / size) * size
-    seen = (math.nan, math.nan)
+    seen = (0.0, math.inf)
     for index in range(4, 124):
         last = arrivals[max(index - 7, 0) : index + 1]
         forecast.observe(float(times[index]), float(last.sum()) / (len(last) * tick), size)
         seen = forecast.seen()
-        if seen[0] == seen[0]:
+        if seen[0] > 0:
             break
     assert times[index] - 30 <= 1.0
     return seen
