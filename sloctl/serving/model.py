@@ -29,6 +29,7 @@ from sloctl.serving.entrance import Entrance
 from sloctl.serving.errors import RequestError, draining, invalid, unavailable
 from sloctl.serving.guard import Guard
 from sloctl.serving.lane import LEAD, Job, Lane
+from sloctl.serving.patience import Patience
 from sloctl.serving.pending import Pending
 from sloctl.serving.queues import Line, Queues
 from sloctl.serving.rotation import Rotation
@@ -41,7 +42,7 @@ from sloctl.serving.worker import BatchResult, EngineThread, execute, execute_so
 
 _INLINE = 200e-6  # seconds of a batch that the loop can spare
 _SOON = 400e-6  # seconds of one that it waits for while nothing else is in hand, at most twice as long
-_PATIENCE = 10.0  # times its prediction, and a batch counts as hung (but never before the health timeout)
+_HUNG_AFTER = 10.0  # times its prediction, and a batch counts as hung (but never before the health timeout)
 _HANGS = "the engine hangs: a run on it has not come back"
 _REFUSING = 2  # ticks after a refusal
 _STANDING = (BreakerCommand.FORCE_OPEN, BreakerCommand.DISABLE, BreakerCommand.METRICS_ONLY)
@@ -98,6 +99,7 @@ class ModelService:
         self._planned = 0.0  # until when
         self._rotation = Rotation(self.variants, self._switched)
         self._routing = Routing(self._rotation, self.cells.tiers, clock)
+        self._patience = Patience(config, self._queues, self._lane, self._routing.route, clock)
         self._guard = Guard(config.breaker, board, config.name, self._rotation)
         self._entrance = Entrance(config, classes, self._guard.breaker)
         self.completion = Completion(
@@ -229,7 +231,7 @@ class ModelService:
         line.add(pending)
         if self._handle is None:
             self._schedule()
-        elif self._later and self._presses(line, pending):
+        elif self._later and self._patience.ends(line, pending, self._planned):
             self._reschedule()
 
     # Running
@@ -255,7 +257,7 @@ class ModelService:
         """Plans the next drain, unless it is planned or nothing could start."""
         if self._handle is not None or not self._queues.length:
             return
-        wait = 0.0 if self._idle else min(map(self._patience, self._queues.by_device()))
+        wait = 0.0 if self._idle else min(map(self._patience.until_next, self._queues.by_device()))
         if wait == inf:
             return  # until something comes or a call comes back
         self._later = wait > 0
@@ -279,47 +281,6 @@ class ModelService:
         if self._queues.length:
             self._reschedule()
 
-    def _patience(self, lines: list[Line]) -> float:
-        """Seconds for which more requests may join the next batch on a device, of the lines that wait for it.
-
-        That costs nothing while the device is busy (see `lane`), whatever with: it would not begin the batch sooner,
-        so none is late for it. Infinite while no engine takes a batch.
-        """
-        ready = [line for line in lines if self._lane.takes(line.variant)]
-        if not ready:
-            return inf
-        running = self._lane.busy(ready[0].variant)
-        wait = min([self._batch_wait(line, running) for line in ready]) if self.config.batch_wait else 0.0
-        if not running:
-            return wait
-        first = self._queues.first(lines, self._routing.route)
-        # A full batch has nothing to wait for, unless others go before it.
-        return 0.0 if first.full and first in ready else max(wait, running - LEAD, LEAD)
-
-    def _batch_wait(self, line: Line, running: float) -> float:
-        """What is left of `batchWait` since the first request came, but so that none is late for it."""
-        if line.full or (not running and line.rows in self.config.preferred_batch_sizes):
-            return 0.0
-        until = min(line.since + self.config.batch_wait, _halfway(line.soonest(), line))
-        return max(until - self._clock(), 0.0)
-
-    def _gathers(self, line: Line) -> bool:
-        """Whether more may come within the `batchWait` of a line."""
-        return self.config.batch_wait > 0 and self._batch_wait(line, 0.0) > LEAD
-
-    def _presses(self, line: Line, pending: Pending) -> bool:
-        """Whether the next batch cannot wait as long as planned now that this request is there."""
-        if line.rows - pending.rows < line.max_rows <= line.rows:
-            return True  # full with this one
-        if line.length == 1 and self._queues.length > 1:
-            return True  # another variant than what is planned is about
-        if not self.config.batch_wait:
-            return False
-        return (
-            line.rows in self.config.preferred_batch_sizes
-            or _halfway(pending.enqueued + pending.deadline, line) < self._planned
-        )
-
     def _drain(self) -> None:
         """Starts the next batch on each device whose time has come, if an engine takes it."""
         self._handle = None
@@ -329,7 +290,7 @@ class ModelService:
         self._choose()
         idle = self._idle
         for lines in self._queues.by_device():
-            if idle or self._patience(lines) <= LEAD:  # a tick of the timer
+            if idle or self._patience.until_next(lines) <= LEAD:  # a tick of the timer
                 self._turn(lines)
         self._reschedule()
 
@@ -337,7 +298,7 @@ class ModelService:
         """Starts the next batch of those lines of a device whose engines take one."""
         ready = [line for line in lines if self._lane.takes(line.variant)]
         if ready:
-            self._next_batch(self._queues.turn(ready, self._routing.route, self._gathers))
+            self._next_batch(self._queues.turn(ready, self._routing.route, self._patience.gathers))
 
     def _next_batch(self, line: Line) -> None:
         now, variant = self._clock(), line.variant
@@ -406,7 +367,7 @@ class ModelService:
                 self.completion.finish(batch, rows, variant, found)
                 return
             call = found
-        limit = max(self._hang_after, _PATIENCE * seconds)
+        limit = max(self._hang_after, _HUNG_AFTER * seconds)
         self._lane.start(
             Job(variant, rows, seconds, limit, partial(self.completion.finish, batch, rows, variant)), call
         )
@@ -555,14 +516,6 @@ class ModelService:
             pending.reject(draining("the server stopped before the request ran"))
         for variant in self.variants:
             variant.thread.stop()
-
-
-def _halfway(ends: float, line: Line) -> float:
-    """Until when a request may wait for others: half of what its batch leaves, as timers and batches may be late.
-
-    `ends` is the sum of when it came and when it is due.
-    """
-    return (ends - line.variant.sizes.predict(line.rows)) / 2
 
 
 def _dropped(reason: str, message: str) -> RequestError:
