@@ -1,10 +1,11 @@
 """The programs of `sloctl stack`: found, started, waited for, and ended."""
 
 import asyncio
+import random
 import shutil
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ _NAMES: Mapping[str, Sequence[str]] = {
 }
 _START_TIMEOUT = 60.0
 _STOP_TIMEOUT = 15.0
+_NOBODYS = range(20_000, 32_000)  # ports that Linux gives to no outgoing connection before the server binds its own
 
 
 class StackError(Exception):
@@ -53,12 +55,19 @@ def ports(wanted: Sequence[int]) -> list[int]:
         for port in wanted:
             listener = held.enter_context(socket.socket())
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                listener.bind(("127.0.0.1", port))
-            except OSError:
-                listener.bind(("127.0.0.1", 0))
+            _bind(listener, port)
             found.append(int(listener.getsockname()[1]))
     return found
+
+
+def _bind(listener: socket.socket, wanted: int) -> None:
+    """Raises OSError where not one port can be had."""
+    others = random.sample(_NOBODYS, 100)
+    for port in [*([wanted] if wanted else []), *others]:
+        with suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return
+    listener.bind(("127.0.0.1", 0))
 
 
 @asynccontextmanager

@@ -1,7 +1,6 @@
 """Every query of the dashboard, answered by a real Prometheus that scrapes a real exposition."""
 
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from sloctl.cli.stack_programs import ports
 from sloctl_exporters.grafana import dashboards
 from sloctl_exporters.prometheus import render
 
@@ -69,7 +69,7 @@ def prometheus(exposition: int, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """The address of a Prometheus that scrapes it every second."""
     folder = tmp_path_factory.mktemp("prometheus")
     (folder / "prometheus.yml").write_text(_CONFIG.format(port=exposition))
-    port = free_port()
+    (port,) = ports([0])
     log = folder / "log"
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -89,12 +89,6 @@ def prometheus(exposition: int, tmp_path_factory: pytest.TempPathFactory) -> Ite
     finally:
         process.terminate()
         process.wait(10)
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

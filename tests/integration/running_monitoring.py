@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import urllib.request
 from contextlib import suppress
@@ -11,6 +10,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from running_daemon import until
+
+from sloctl.cli.stack_programs import ports
 
 AMTOOL, PROMTOOL = shutil.which("amtool"), shutil.which("promtool")
 needs_alertmanager = pytest.mark.skipif(
@@ -23,9 +24,7 @@ needs_prometheus = pytest.mark.skipif(
 
 def free_port():
     """A port that nobody had a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return ports([0])[0]
 
 
 def get(url):
