@@ -106,7 +106,7 @@ class DataPlane:
             envelope, tail = call.read()
             if envelope.parameters:
                 priority, wish = self._chosen(envelope.parameters, asked)
-            wants = wanted(envelope, model.inputs, model.everything, self._regions)
+            wants = wanted(envelope, model.inputs, self._regions)
             now = self.clock()
             deadline = started + min(timeout(envelope.parameters, model.config.deadline), asked.within)
             ticket = model.admit(now, priority, deadline, started, tenant, wish)

@@ -80,14 +80,28 @@ _EMPTY = memoryview(b"")
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which outputs a response holds, which of them as raw bytes, and which it leaves in shared memory."""
+
+    names: tuple[str, ...]
+    binary: frozenset[str] = frozenset()
+    places: Mapping[str, Place] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInputs:
-    """What a model takes and gives: what requests are checked against."""
+    """What a model takes and gives: what requests are checked against.
+
+    Who asks for no outputs by name gets all of them, `as_json` or `in_binary`.
+    """
 
     inputs: Mapping[str, TensorSpec]
     outputs: tuple[str, ...]
     max_batch: int
     free: bool  # whether a dimension besides the batch is free, so that shapes can differ between requests
     on_gpu: bool = False  # whether inputs may lie in a GPU's memory
+    as_json: Wanted = Wanted(())
+    in_binary: Wanted = Wanted(())
 
     @classmethod
     def of(
@@ -96,16 +110,8 @@ class ModelInputs:
         """From an engine's tensor specifications."""
         by_name = {spec.name: spec for spec in inputs}
         free = any(size < 0 for spec in inputs for size in spec.shape[1:])
-        return cls(by_name, tuple(spec.name for spec in outputs), max_batch, free, on_gpu)
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which outputs a response holds, which of them as raw bytes, and which it leaves in shared memory."""
-
-    names: tuple[str, ...]
-    binary: frozenset[str] = frozenset()
-    places: Mapping[str, Place] = field(default_factory=dict)
+        names = tuple(spec.name for spec in outputs)
+        return cls(by_name, names, max_batch, free, on_gpu, Wanted(names), Wanted(names, frozenset(names)))
 
 
 def parse(body: bytes, json_length: int | None) -> tuple[Envelope, memoryview]:
@@ -167,14 +173,13 @@ def shared_memory_is_off() -> RequestError:
     return RequestError(403, "shared memory is off: serving.sharedMemory is false, or serving.host is not loopback")
 
 
-def wanted(envelope: Envelope, model: ModelInputs, everything: Wanted, regions: Regions | None) -> Wanted:
-    """The outputs that a request asks for; `everything` is what one that asks for none gets, as JSON."""
-    if envelope.outputs is None and envelope.parameters is None:
-        return everything
+def wanted(envelope: Envelope, model: ModelInputs, regions: Regions | None) -> Wanted:
+    """The outputs that a request asks for."""
     binary_default = flag(envelope.parameters, "binary_data_output", default=False)
-    asked = envelope.outputs or [Output(name) for name in model.outputs]
+    if not envelope.outputs:
+        return model.in_binary if binary_default else model.as_json
     names, binary, places = [], set(), {}
-    for output in asked:
+    for output in envelope.outputs:
         if output.name not in model.outputs:
             raise invalid(f"no output {output.name!r}; the model has {', '.join(model.outputs)}")
         if output.name in names:

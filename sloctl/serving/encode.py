@@ -9,7 +9,7 @@ import orjson
 from sloctl.engines.base import Tensor, TensorSpec
 from sloctl.serving.decode import Wanted
 from sloctl.serving.regions import Place
-from sloctl.serving.tensors import to_bytes, to_json
+from sloctl.serving.tensors import as_it_lies, to_json
 
 Header = tuple[bytes, bytes]
 _JSON = (b"content-type", b"application/json")
@@ -60,9 +60,9 @@ class Encoder:
                 said = orjson.dumps(put(name, array, datatype, wanted.places[name]))
                 parts += (separator, self._heads[name], shape, b'],"parameters":', said, b"}")
             elif name in wanted.binary:
-                data = to_bytes(array, datatype)
+                data = as_it_lies(array, datatype)
                 raw.append(data)
-                parts += (separator, self._heads[name], shape, b'],"parameters":{"binary_data_size":%d}}' % len(data))
+                parts += (separator, self._heads[name], shape, b'],"parameters":{"binary_data_size":%d}}' % data.nbytes)
             else:
                 parts += (separator, self._heads[name], shape, b'],"data":', to_json(array, datatype), b"}")
             separator = b","

@@ -24,7 +24,7 @@ from sloctl.board import Board, BreakerCommand, ControlWord, Fault
 from sloctl.config.daemon import ModelConfig
 from sloctl.engines.base import TensorSpec
 from sloctl.serving.completion import Completion
-from sloctl.serving.decode import ModelInputs, Wanted
+from sloctl.serving.decode import ModelInputs
 from sloctl.serving.entrance import Entrance
 from sloctl.serving.errors import RequestError, draining, invalid, unavailable
 from sloctl.serving.guard import Guard
@@ -79,7 +79,6 @@ class ModelService:
         for variant in self.variants:
             variant.device = config.pins.get(variant.name, "")
         self.inputs = ModelInputs({}, (), config.max_batch, free=False)
-        self.everything = Wanted(())
         self.inflight = 0
         self.inline_below = _INLINE
         self.soon_below = _SOON
@@ -454,7 +453,6 @@ class ModelService:
                     each.cost, largest, self.config.preferred_batch_sizes, self.config.allowed_batch_sizes
                 )
             self.inputs = ModelInputs.of(up[0].inputs, up[0].outputs, largest, all(v.on_gpu for v in up))
-            self.everything = Wanted(self.inputs.outputs)
 
     @property
     def specs(self) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:

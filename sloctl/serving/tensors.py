@@ -146,6 +146,13 @@ def to_bytes(array: Tensor, datatype: str) -> bytes:
     return b"".join(part for item in items for part in (len(item).to_bytes(_LENGTH_BYTES, "little"), item))
 
 
+def as_it_lies(array: Tensor, datatype: str) -> memoryview:
+    """The raw form without copying, where that can be."""
+    if datatype == "BYTES" or not array.flags.c_contiguous:
+        return memoryview(to_bytes(array, datatype))
+    return array.data
+
+
 def _text(item: object) -> str:
     return item.decode(errors="replace") if isinstance(item, bytes) else str(item)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from sloctl.serving.errors import RequestError
-from sloctl.serving.tensors import DTYPES, from_bytes, from_json, to_bytes, to_json
+from sloctl.serving.tensors import DTYPES, as_it_lies, from_bytes, from_json, to_bytes, to_json
 
 SHAPES = npst.array_shapes(min_dims=1, max_dims=3, max_side=4)
 NUMBERS = sorted(set(DTYPES) - {"BYTES", "BF16"})
@@ -118,3 +118,15 @@ def test_infinity_and_nan_are_null_in_json():
 
 def test_floats_have_no_more_digits_than_they_need():
     assert to_json(np.array([0.1], np.float32), "FP32") == b"[0.1]"
+
+
+@pytest.mark.parametrize("datatype", [name for name in DTYPES if name != "BYTES"])
+def test_what_is_sent_as_it_lies_is_the_raw_form(datatype):
+    array = np.arange(12).reshape(3, 4).astype(DTYPES[datatype])
+    for each in (array, array[1:2], array[:, ::2], array.T, array[:0]):
+        assert b"".join((b"head", as_it_lies(each, datatype))) == b"head" + to_bytes(each, datatype)
+
+
+def test_strings_have_no_raw_form_that_lies_anywhere():
+    strings = np.array([b"a", b"bc"], np.object_)
+    assert bytes(as_it_lies(strings, "BYTES")) == to_bytes(strings, "BYTES")
