@@ -43,7 +43,7 @@ class Connection(HttpToolsProtocol):
         """Parses what came."""
         self._besides += len(data)
         self._whole = False
-        super().data_received(data)
+        HttpToolsProtocol.data_received(self, data)  # `super()` would cost as much as the call, with every request
         if not self._whole:
             self._came += len(data)
             if self._look is None:
@@ -55,14 +55,23 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A part of the body, which the application bounds by itself."""
-        self._besides = max(self._besides - len(body) - _FRAME, 0)
-        super().on_body(body)
+        self.discount(body)
+        HttpToolsProtocol.on_body(self, body)
 
     def on_message_complete(self) -> None:
         """The request is whole."""
+        self.end_request()
+        HttpToolsProtocol.on_message_complete(self)
+
+    def discount(self, body: bytes) -> None:
+        """A part of what came was body."""
+        besides = self._besides - len(body) - _FRAME
+        self._besides = besides if besides > 0 else 0
+
+    def end_request(self) -> None:
+        """Nothing of the request is missing."""
         self._besides = 0
         self._whole = True
-        super().on_message_complete()
 
     def pause_writing(self) -> None:
         """The client does not read as fast as it is answered: nothing more is written until it does."""

@@ -55,31 +55,34 @@ class Refuser:
         return _written(error.status, error.message, error.reason, error.retry_after_ms)
 
 
-class _Holding(HttpToolsProtocol):
-    """A connection that holds a request back while it is being read, and asks the refuser about it."""
+class ServingConnection(Connection):
+    """A connection of the data plane: holds a request back while it is being read, and asks the refuser about it."""
 
-    refuser: Refuser
     _held: list[bytes] | None = None  # the parts of its body
+
+    def __init__(self, config: Config, state: ServerState, refuser: Refuser) -> None:
+        super().__init__(config, state, {})
+        self._refuser = refuser
 
     def data_received(self, data: bytes) -> None:
         """Parses what came; a request that is not whole is not held any longer."""
-        super().data_received(data)
+        Connection.data_received(self, data)
         if self._held is not None:
             self._let_go(self._held)
 
     def on_headers_complete(self) -> None:
-        """Holds the request back, if it may be refused and nothing is to be answered before it."""
-        idle = self.cycle is None or self.cycle.response_complete
-        if idle and self.refuser.expects(self.url) and self._plain():
+        """Holds the request back, if it may be refused."""
+        if self._refuser.expects(self.url) and self._plain():
             self._held = []
         else:
-            super().on_headers_complete()
+            HttpToolsProtocol.on_headers_complete(self)
 
     def _plain(self) -> bool:
-        """Whether it is a POST like all others, and its client reads what it is told."""
-        parser = self.parser
+        """Whether it is a POST like all others, nothing is to be answered before it, and its client reads."""
+        parser, cycle = self.parser, self.cycle
         return (
-            parser.get_method() == b"POST"
+            (cycle is None or cycle.response_complete)
+            and parser.get_method() == b"POST"
             and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()
             and not (parser.should_upgrade() or self.expect_100_continue or self.flow.write_paused)
@@ -88,37 +91,31 @@ class _Holding(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
         if self._held is not None:
+            self.discount(body)
             self._held.append(body)
         else:
-            super().on_body(body)
+            Connection.on_body(self, body)
 
     def on_message_complete(self) -> None:
         """The request is whole: it is refused, or handed on."""
         held = self._held
         if held is not None:
             body = held[0] if len(held) == 1 else b"".join(held)
-            answer = self.refuser.answer(self.url, self.headers, body)
+            answer = self._refuser.answer(self.url, self.headers, body)
             if answer is not None:
                 self._held = None
+                self.end_request()
                 self.transport.write(answer)
                 self.on_response_complete()
                 return
             self._let_go(held)
-        super().on_message_complete()
+        Connection.on_message_complete(self)
 
     def _let_go(self, held: list[bytes]) -> None:
         self._held = None
-        super().on_headers_complete()
+        HttpToolsProtocol.on_headers_complete(self)
         for part in held:
-            super().on_body(part)
-
-
-class ServingConnection(Connection, _Holding):
-    """A connection of the data plane."""
-
-    def __init__(self, config: Config, state: ServerState, refuser: Refuser) -> None:
-        super().__init__(config, state, {})
-        self.refuser = refuser
+            HttpToolsProtocol.on_body(self, part)
 
 
 @lru_cache(_REMEMBERED)
