@@ -7,6 +7,7 @@ worker threads; the controller serialises them with its tick.
 
 import hmac
 import json
+import sqlite3
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -62,9 +63,8 @@ class Api:
             Route("/api/v1/faults", self.faults, methods=write),
             Route("/api/v1/reload", self.reload, methods=write),
         ]
-        return Starlette(
-            routes=routes, exception_handlers={HTTPException: _refuse, RequestError: _reject, ClientDisconnect: _gone}
-        )
+        handlers = {HTTPException: _refuse, RequestError: _reject, ClientDisconnect: _gone, sqlite3.Error: _not_kept}
+        return Starlette(routes=routes, exception_handlers=handlers)
 
     async def metrics(self, request: Request) -> Response:
         """All families in the format that the scraper asks for."""
@@ -230,3 +230,7 @@ async def _reject(_: Request, error: Exception) -> Response:
 
 async def _gone(_: Request, __: Exception) -> Response:
     return Response(status_code=499)  # which nobody reads: the client went away, or took too long over its request
+
+
+async def _not_kept(_: Request, error: Exception) -> Response:
+    return JSONResponse({"error": f"the store cannot be used: {error}; see docs/runbooks/SloctlStoreFailing.md"}, 503)

@@ -199,15 +199,15 @@ class Controller:
         shared = (self._senses, self._judge.evaluator, self._received, now, self._wall())
         return [LiveFacts(model, *shared) for model in self.runtime.daemon.models]
 
-    def save(self) -> bool:
-        """Writes history and progress; whether the store could be written."""
+    def save(self, **more: Any) -> bool:
+        """Writes history, progress and `more` state by key; whether the store could be written."""
         with self._lock:
-            return self._keeping.attempt("history and progress", self._save) or False
+            return self._keeping.attempt("history and progress", partial(self._save, more)) or False
 
-    def _save(self) -> bool:
+    def _save(self, more: Mapping[str, Any]) -> bool:
         self._saved_at = self._clock()
         rows, oldest = self._judge.evaluator.unsaved()
-        state: dict[str, Any] = {"progress": self._progress()}
+        state: dict[str, Any] = {"progress": self._progress(), **more}
         revision = self._alerts.revision
         if revision != self._saved_alerts:  # hundreds of alerts that merely go on need not be written every second
             state["alerts"] = self._alerts.saved()
@@ -485,22 +485,23 @@ class Controller:
         try:
             bundle = reload_bundle(self.runtime)
         except ConfigError as error:
-            self._reloads["refused"] += 1
-            self._reload_ok = False
-            log.error("reload refused: the SLOs and policies in force stay", problems=str(error))
-            raise RequestError(f"reload refused, nothing was changed:\n{error}", 422) from None
+            raise self._refused(f"\n{error}", 422) from None
         with self._lock:
-            if not self.save():  # SLOs go on from what is in the store
-                self._reloads["refused"] += 1
-                self._reload_ok = False
-                raise RequestError("reload refused, nothing was changed: the store cannot be written", 503)
+            # SLOs go on from what is in the store, and a restart with the files that were accepted.
+            if not self.save(bundle={"board": self._board.identity, "texts": bundle.texts()}):
+                raise self._refused(" the store cannot be written", 503)
             self._take(bundle, self._progress() | {"alerts": self._alerts.saved()})
-            self.store.put_state("bundle", {"board": self._board.identity, "texts": bundle.texts()})
             self._reloads["accepted"] += 1
             self._reload_ok = True
             settle()
         log.info("reloaded", slos=len(bundle.objectives), policies=len(bundle.policies))
         return {"slos": len(bundle.objectives), "policies": len(bundle.policies)}
+
+    def _refused(self, why: str, status: int) -> RequestError:
+        self._reloads["refused"] += 1
+        self._reload_ok = False
+        log.error("reload refused: the SLOs and policies in force stay", problems=why.strip())
+        return RequestError(f"reload refused, nothing was changed:{why}", status)
 
     def _gauges(self) -> dict[tuple[str, tuple[str, ...]], float]:
         return report.gauges(self._senses)

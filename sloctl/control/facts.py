@@ -103,19 +103,8 @@ class LiveFacts:
         return self.offered() * (rows if rows > 0 else 1.0)
 
     def request_rows(self) -> float:
-        """Rows of an executed request of the last seconds; of all where none was executed in these, and NaN before any.
-
-        While all is refused, the load is still of requests as large as those before: it would seem to fall otherwise.
-        """
-        recent, variants = self._recent, self._senses.board.topology.model(self._model).variants
-        for requests, total in (
-            (recent.increase(c.EXECUTED_REQUESTS, self._model), recent.total),
-            (recent.newest.scalar(c.EXECUTED_REQUESTS, self._model), recent.newest.total),
-        ):
-            rows = sum(total(c.BATCH_SIZE, self._model, variant) for variant in variants)
-            if requests > 0 and rows > 0:
-                return rows / requests
-        return _NAN
+        """Rows of an executed request, as last seen; NaN before any."""
+        return self._senses.sizes.of(self._model)
 
     def accuracy(self, variant: str | None = None) -> float:
         """Accuracy of a variant from its manifest."""

@@ -10,6 +10,7 @@ from sloctl.control.health import Health, read_health
 from sloctl.control.layers import Layers
 from sloctl.control.process import ProcessReading, host_memory, read_process
 from sloctl.control.rates import Recent
+from sloctl.control.sizes import RequestSizes
 from sloctl.telemetry.catalogue import CLASS_VARIANT, SERVING_VARIANT
 from sloctl.telemetry.families import Family
 from sloctl_exporters.nvml import GpuFacts
@@ -58,17 +59,20 @@ class Senses:
     gpu: GpuFacts | None = None  # all of them, as the worst of each
     health: Health = field(init=False)
     layers: Layers = field(init=False)
+    sizes: RequestSizes = field(init=False)
     _slow_at: float = float("-inf")
     _since: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Nothing is known of layers yet."""
+        """Nothing is known of layers and requests yet."""
         self.layers = Layers(self.board.topology)
+        self.sizes = RequestSizes(self.board.topology)
 
     def look(self, now: float) -> Snapshot:
         """Takes a snapshot and refreshes what is due."""
         snapshot = self.board.snapshot()
         self.recent.push(now, snapshot)
+        self.sizes.look(self.recent)
         serving = self._all_serving(snapshot)
         self.health = self._health(serving, now)
         for model, variant in serving.items():

@@ -151,11 +151,6 @@ class Store:
         row = self._db.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
         return json.loads(row[0]) if row else None
 
-    def put_state(self, key: str, value: Any) -> None:
-        """Saves one JSON value."""
-        with self._transaction():
-            self._put({key: value})
-
     def _put(self, state: Mapping[str, Any]) -> None:
         rows = [(key, json.dumps(value)) for key, value in state.items()]
         self._db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", rows)

@@ -129,6 +129,7 @@ def _let_pass(context: Mapping[str, Any]) -> Iterator[str]:
         case "accuracyFloor":
             yield f"a measured accuracy of {context['target']}: without one it counts as below accuracyFloor"
         case "maxSwitchesPerHour":
-            yield f"maxSwitchesPerHour above {number(context['most'])} would have let it pass"
+            most = context["switches"] + 1 + context["up"]  # a step up leaves one for a step down
+            yield f"maxSwitchesPerHour of at least {number(most)} in place of {number(context['most'])}"
         case _:
             yield "it was refused; what refused it is in its reason"

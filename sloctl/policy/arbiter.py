@@ -163,7 +163,7 @@ class PrecisionArbiter:
         if proposal.by.refused != key:
             proposal.by.refused = key
             reason = f"{proposal.named(proposal.target)} refused: {why} ({proposal.by.reason})"
-            context = proposal.by.context | self._weighed(tick, proposal, []) | {"refusedBy": bound}
+            context = proposal.by.context | self._weighed(tick, proposal, []) | {"refusedBy": bound, "up": proposal.up}
             if (floor := self._spec.accuracy_floor) is not None:
                 context["floor"] = floor
             stays = proposal.named(proposal.before)

@@ -116,7 +116,7 @@ FACTS: tuple[Fact, ...] = (
         (),
         _N,
         "row",
-        "Mean rows of an executed request of the last seconds, or of all where none was executed in these.",
+        "Mean rows of an executed request of the last seconds; where none was executed in these, as it was last.",
     ),
     Fact("accuracy", _OF_VARIANT, _N, "ratio", "Accuracy of a variant (the serving one), measured.", True),
     Fact("burn_rate", _OF_SLO, _N, "ratio", "Error ratio of an SLO over its error budget, in a window."),

@@ -163,13 +163,15 @@ class Forecast:
     def seen(self) -> tuple[float, float]:
         """The least and the most that the rate of a jump is, but for chance: 0 and infinity until it is seen whole.
 
-        It is seen whole once the last half second has nothing from before the jump. Where the later half of that
-        brought more than the earlier one, it still rises, and the most is infinite.
+        It is seen whole once the last half second has nothing from before the jump, and until readings lose what came
+        in it. Where the later half of that half second brought more than the earlier one, it still rises, and the most
+        is infinite.
         """
         if self._jumped is None or self._line is None or len(self._readings) < 3:
             return 0.0, math.inf
         first, middle, last = (self._readings[place] for place in (0, len(self._readings) // 2, -1))
-        if first[0] < self._jumped or last[0] - first[0] > SPAN:
+        # A jump began up to half a second before it stood out.
+        if first[0] < self._jumped or last[0] - self._jumped > SPAN - _SOON:
             return 0.0, math.inf
         (earlier, before), (later, after) = self._arrived(first, middle), self._arrived(middle, last)
         rate, seconds = self._arrived(first, last)

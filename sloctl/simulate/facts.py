@@ -40,8 +40,10 @@ class SimulatedFacts:
         """The value of a fact."""
         reader = _READERS.get(name)
         recorded = name in _RECORDED or (name == "breaker" and args)  # the plant has the model's breaker alone
-        if reader is None or ((name, args) in self.row and recorded):
-            return self.row.get((name, args), NAN)
+        # A trace has these by variant; what serves in a simulation need not be what served then.
+        key = (name, args or (self.variant,)) if name in _OF_VARIANTS else (name, args)
+        if reader is None or (key in self.row and recorded):
+            return self.row.get(key, NAN)
         return reader(self, *args)
 
     def offered(self, priority: str) -> float:
@@ -93,8 +95,7 @@ class SimulatedFacts:
 
     def batch_size(self, _: float | None = None) -> float:
         """Rows of a batch at the present rate, all alike."""
-        table, last = self._plant.variants[self.variant].latency, self._flows[-1]
-        return float(min(table, key=lambda size: abs(table[size] * self._plant.slowdown - last.service)))
+        return float(self._flows[-1].batch)
 
     def over(self, read: Callable[[str, float], float], slo: str, window: str) -> float:
         """Something of an SLO over a window, NaN beyond the longest."""
@@ -133,7 +134,8 @@ class SimulatedFacts:
 
 
 _F = SimulatedFacts
-_RECORDED = {"health", "health_ok", "failing", "data_plane_up"}  # of which a trace knows better
+_OF_VARIANTS = {"health", "health_ok", "failing"}
+_RECORDED = _OF_VARIANTS | {"data_plane_up"}  # of which a trace knows better
 _READERS: Mapping[str, Callable[..., Value]] = {
     "offered_rate": lambda f: sum(f.offered(name) for name in f.classes),
     "offered_rows": lambda f: f.request_rows * sum(f.offered(name) for name in f.classes),

@@ -3,7 +3,7 @@
 Per tick of `dt` seconds, in this order: an open breaker refuses all; each class is admitted by its share; the queue
 takes what would be answered within `deadline` and `target`, at most `maxQueue`; the variant works off
 `capacity × dt` rows, first come first served; each request has `rows` of them. The batch is the smallest measured one
-that carries the load.
+that holds a request and carries the load.
 
 The time of an answer is W + S + R + X: the fluid queue's wait W (in a straight line from the tick's beginning to its
 end), the own batch S, half of the batch before with the probability that the server is busy, R = ρS/2, and, while no
@@ -39,11 +39,17 @@ class Variant:
         """The largest measured batch."""
         return max(self.latency)
 
-    def batch_time(self, rate: float) -> float:
-        """Seconds of the smallest measured batch that carries `rate` rows/s, of the best one where none does."""
-        sizes = sorted(self.latency)
+    def batch(self, rate: float, least: float = 1.0) -> tuple[float, float]:
+        """Rows and seconds of the smallest measured batch that carries `rate` rows/s, of the best one where none does.
+
+        Of those that hold a request of `least` rows on average; where none does, so many rows at the measured peak.
+        """
+        sizes = [size for size in sorted(self.latency) if size >= round(least)]
+        if not sizes:
+            return least, least / self.capacity
         best = max(sizes, key=lambda size: size / self.latency[size])
-        return self.latency[next((size for size in sizes if size / self.latency[size] >= rate), best)]
+        size = next((size for size in sizes if size / self.latency[size] >= rate), best)
+        return size, self.latency[size]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,7 @@ class Flow:
     outcomes: Mapping[str, tuple[float, ...]]
     queue: float
     waits: tuple[float, float]
+    batch: float  # rows
     service: float
     busy: float
     tail: float  # rate of the exponential tail in 1/s; 0: none
@@ -112,7 +119,8 @@ class Plant:
         """One tick: `offered` requests by class, admitted shares by class, the share of executed ones that fail."""
         serving = self.variants[variant]
         capacity = self.carries(variant) / self.slowdown
-        service = serving.batch_time(sum(offered) / dt * self.rows * self.slowdown) * self.slowdown
+        batch, seconds = serving.batch(sum(offered) / dt * self.rows * self.slowdown, self.rows)
+        service = seconds * self.slowdown
         waiting = self.queue
         let_in = [0.0 if open_ else load * share for load, share in zip(offered, admit, strict=True)]
         longest, late = self._limits.longest
@@ -138,6 +146,7 @@ class Plant:
             outcomes=outcomes,
             queue=self.queue,
             waits=(waiting / capacity, self.queue / capacity),
+            batch=batch,
             service=service,
             busy=min(busy, _BUSIEST),
             tail=2 * (1 - min(busy, _BUSIEST)) * capacity if calm else 0.0,

@@ -7,6 +7,7 @@ import pytest
 
 from sloctl.control.api import Api
 from sloctl.control.browsers import stranger
+from tests.support.asking import ask
 
 NAMES = {"node-1.example.org"}
 WELL = [
@@ -66,23 +67,6 @@ WRITES = [
     *[("POST", f"/api/v1/{path}") for path in ("overrides", "maintenance", "faults", "alerts", "reload")],
     *[("DELETE", f"/api/v1/{path}/1") for path in ("overrides", "maintenance")],
 ]
-
-
-async def ask(api: Api, method: str, path: str, host: str, token: str | None) -> tuple[int, bytes]:
-    """Status and body of an answer."""
-    fields = {"host": host, "content-type": "application/json", "authorization": f"Bearer {token}"}
-    headers = [(name.encode(), value.encode()) for name, value in fields.items()]
-    sent: list[Any] = []
-
-    async def receive() -> Any:
-        return {"type": "http.request", "body": b"{}"}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope = {"type": "http", "method": method, "path": path, "headers": headers, "query_string": b""}
-    await api.app()(scope, receive, send)
-    return sent[0]["status"], sent[1]["body"]
 
 
 @pytest.mark.parametrize(("method", "path"), WRITES)

@@ -186,10 +186,23 @@ def test_what_the_floor_refused_names_the_floor(rules: list[dict[str, Any]]) -> 
 
 
 def test_what_the_limit_of_switches_refused_names_the_limit() -> None:
-    busy, calm = {"queue_length": 40.0}, {"queue_length": 0.0}
-    found = decisions([busy] * 3 + [calm] * 20 + [busy] * 3, rules=[RULES[0], RULES[2]], maxSwitchesPerHour=1)
-    assert [each.action for each in found] == ["precision:down", "refused"]
-    assert preventions(asdict(found[1])) == ["maxSwitchesPerHour above 1 would have let it pass"]
+    rules = [*TIERED, {"name": "down", "when": "inflight > 5", "action": {"precision": "down"}}]
+    course: list[dict[str, Value]] = [{"queue_length": 40.0, "inflight": count} for count in [1.0] * 3 + [9.0] * 3]
+    found = decisions(course, rules=rules, accuracyFloor=None, maxSwitchesPerHour=1)
+    assert [each.action for each in found] == ["tier:down", "refused"]
+    assert preventions(asdict(found[1])) == ["maxSwitchesPerHour of at least 2 in place of 1"]
+    found = decisions(course, rules=rules, accuracyFloor=None, maxSwitchesPerHour=2)
+    assert [each.action for each in found] == ["tier:down", "precision:down"]
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_the_limit_that_is_named_lets_a_step_up_pass_and_one_less_does_not(most: int) -> None:
+    course = [{"queue_length": 40.0}] * 5 + [{"queue_length": 0.0}] * 20
+    refused = decisions(course, rules=RULES, accuracyFloor=None, maxSwitchesPerHour=most)[-1]
+    assert preventions(asdict(refused)) == [f"maxSwitchesPerHour of at least 3 in place of {most}"]
+    for limit, action in ((2, "refused"), (3, "precision:up")):
+        last = decisions(course, rules=RULES, accuracyFloor=None, maxSwitchesPerHour=limit)[-1]
+        assert last.action == action
 
 
 def test_a_decision_for_health_names_the_switch_and_no_number() -> None:

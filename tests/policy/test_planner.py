@@ -172,6 +172,15 @@ def test_a_rise_that_goes_on_is_not_taken_for_its_beginning(seed: int) -> None:
     assert moves(run.decisions) == [("fp32", "int8")]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_who_settles_for_longer_rides_out_a_rise_of_several_seconds(seed: int) -> None:
+    """After two seconds readings lose as much as they gained a moment before, which says nothing of a rise's end."""
+    run, many = Run(step=0.25, planner={"settle": "10s"}), {f'capacity("{v}")': 100 * c for v, c in CAPACITY.items()}
+    offered = arriving(lambda now: 100.0 * (40 + 43 * min(max(now - 30.1, 0.0), 6.0)), seed, run.step)
+    run.go(50, offered, **many)
+    assert moves(run.decisions) == [("fp32", "int8")]
+
+
 @settings(deadline=None, phases=RUNS, max_examples=15)
 @given(st.sampled_from([30.0, 60.0, 120.0, 300.0]), st.floats(1.2, 4), st.integers(0, 2**32))
 def test_nothing_comes_back_inside_the_cooldown(period: float, high: float, seed: int) -> None:

@@ -36,7 +36,7 @@ def test_what_is_admitted_is_answered_within_the_deadline() -> None:
     plant = Plant([SLOW], LIMITS)
     for _ in range(100):
         flow = plant.step(0.25, (5000.0, 0.0), "slow", (1.0, 1.0), open_=False, errors=0.0)
-    assert flow.later(LIMITS.deadline + 2 * SLOW.batch_time(1e9)) == 0.0
+    assert flow.later(LIMITS.deadline + 2 * SLOW.batch(1e9)[1]) == 0.0
     assert sum(flow.outcomes["ok"]) == pytest.approx(0.25 * SLOW.capacity)
 
 
@@ -49,6 +49,19 @@ def test_under_overload_what_is_let_in_keeps_to_the_objective(times: float) -> N
     assert flow.later(0.1) == 0.0
     assert flow.answered == pytest.approx(0.25 * SLOW.capacity)
     assert sum(flow.outcomes["overloaded"]) == pytest.approx((times - 1) * 0.25 * SLOW.capacity)
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch", "seconds"),
+    [(1.0, 1, 0.005), (1.3, 1, 0.005), (2.0, 8, 0.02), (8.0, 8, 0.02), (16.0, 16, 0.04)],
+)
+def test_a_batch_holds_a_request_however_few_there_are(rows: float, batch: float, seconds: float) -> None:
+    """With slow's table for 1 and 8 rows; what is larger takes as long as at the measured peak."""
+    plant = Plant([SLOW], LIMITS)
+    plant.rows, plant.slowdown = rows, 2.0
+    flow = plant.step(1.0, (1.0,), "slow", (1.0,), open_=False, errors=0.0)
+    assert (flow.batch, flow.service) == (batch, pytest.approx(2 * seconds))
+    assert flow.later(0.99 * flow.service) == 1.0
 
 
 @pytest.mark.parametrize("busy", [0.7, 0.9])

@@ -103,6 +103,21 @@ def test_without_a_trace_all_is_well(setup, when) -> None:
     assert result.switches == 1
 
 
+@pytest.mark.parametrize("when", ["!health_ok", "failing", "health < 5"])
+@pytest.mark.parametrize("ill", ["fp32", "int8"])
+def test_without_a_name_the_health_that_was_recorded_is_that_of_the_serving_variant(setup, when, ill) -> None:
+    rule = {"name": "r", "when": when, "action": {"shed": {"admit": {"low": 0}}}}
+    spec = setup.policy.spec.model_dump(by_alias=True) | {"planner": None, "rules": [rule], "healthFallback": False}
+    policy = setup.policy.model_validate(setup.policy.model_dump(by_alias=True) | {"spec": spec})
+    rows = [{("offered_rate", ()): 30.0} for _ in range(30)]
+    for row in rows:
+        for variant in ("fp32", "int8"):
+            row[("health", (variant,))] = 3.0 if variant == ill else 5.0
+            row[("health_ok", (variant,))], row[("failing", (variant,))] = variant != ill, variant == ill
+    result = simulate(replace(setup, policy=policy), recorded([*map(float, range(30))], rows, setup.classes, 1.0))
+    assert [each.action for each in result.decisions] == ["shed:start"] * (ill == "fp32")
+
+
 @pytest.mark.parametrize(("state", "switches"), [("open", 0), ("closed", 1)])
 def test_the_breaker_of_a_variant_is_as_it_was_recorded(setup, state, switches) -> None:
     rows = [{("offered_rate", ()): 600.0, ("breaker", ("int8",)): state} for _ in range(30)]
