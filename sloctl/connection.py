@@ -23,7 +23,7 @@ class Connection(HttpToolsProtocol):
     """A connection that is closed when a request does not end, or its answer is not read."""
 
     _besides = 0  # bytes of this request that were no body
-    _whole = False  # whether nothing of a request is missing
+    _whole: object = None  # the scope of the last request that ended with this read; what began after it has another
     _came = 0  # bytes since the last look
     _look: asyncio.TimerHandle | None = None
     _reading: asyncio.TimerHandle | None = None
@@ -37,14 +37,15 @@ class Connection(HttpToolsProtocol):
         """It is gone."""
         self._unwatch()
         self._unwatch_reader()
+        self._unset_keepalive_if_required()  # uvicorn leaves the timer where a client resets
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parses what came."""
         self._besides += len(data)
-        self._whole = False
+        self._whole = None
         HttpToolsProtocol.data_received(self, data)  # `super()` would cost as much as the call, with every request
-        if not self._whole:
+        if self._whole is None or self._whole is not self.scope:
             self._came += len(data)
             if self._look is None:
                 self._watch()
@@ -71,7 +72,7 @@ class Connection(HttpToolsProtocol):
     def end_request(self) -> None:
         """Nothing of the request is missing."""
         self._besides = 0
-        self._whole = True
+        self._whole = self.scope
 
     def pause_writing(self) -> None:
         """The client does not read as fast as it is answered: nothing more is written until it does."""

@@ -147,7 +147,7 @@ def _decoded(decoder: "msgspec.json.Decoder[_T]", body: bytes) -> _T:
 def timeout(parameters: Parameters, default: float) -> float:
     """Seconds within which the client wants its answer: `timeout` in µs, never above the model's deadline."""
     asked = whole(parameters, "timeout")
-    return min(asked * _MICROSECOND, default) if asked else default
+    return asked * _MICROSECOND if asked and asked < default / _MICROSECOND else default
 
 
 def placed(parameters: Parameters, regions: Regions | None) -> Place | None:

@@ -248,6 +248,10 @@ class ModelService:
 
     def _start_alone(self, pending: Pending, variant: Variant) -> None:
         now = self._clock()
+        # The entrance has looked at one row, as it does not know of more.
+        if pending.rows > 1 and pending.deadline <= now + variant.sizes.predict(pending.rows):
+            self._expire(pending, variant)
+            return
         self.cells.queue[pending.priority].observe(now - pending.enqueued)
         pending.variant_token = variant.breaker.generation
         self._run([pending], variant, now)

@@ -113,6 +113,7 @@ class ServingConnection(Connection):
 
     def _let_go(self, held: list[bytes]) -> None:
         self._held = None
+        self._unset_keepalive_if_required()  # one that came with it may have been refused
         HttpToolsProtocol.on_headers_complete(self)
         for part in held:
             HttpToolsProtocol.on_body(self, part)

@@ -7,7 +7,7 @@ others came with it, the solitude is over.
 """
 
 _BELIEVED = 4  # batches of one request in a row
-_EVERY = 16  # requests, of which one looks whether others come with it
+_EVERY = 17  # requests, of which one looks whether others come with it; a prime, or it could always be a pair's second
 
 
 class Solitude:

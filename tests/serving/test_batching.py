@@ -55,6 +55,16 @@ def test_what_has_no_time_left_is_dropped_while_the_device_works_for_the_others(
     assert sorted(each.outcome for each in busy.ended) == ["deadline"] * 3 + ["ok"] * 6
 
 
+@pytest.mark.parametrize("before", [0, 10])
+def test_what_cannot_be_in_time_is_not_run_on_an_idle_device_however_many_came_alone_before_it(case, before):
+    idle = case()
+    for number in range(before):
+        idle.request(float(number))
+    idle.request(float(before), rows=FULL, deadline=TIMES * seconds(FULL // 2))
+    assert rows(idle) == [1] * before
+    assert [each.outcome for each in idle.ended] == ["ok"] * before + ["deadline"]
+
+
 def test_a_lower_class_does_not_make_a_higher_one_late(busy):
     waiting(busy, *[1.0] * 10, priority=LOW)
     waiting(busy, TIMES * seconds(6) + 0.7e-3, 1.0, priority=HIGH)

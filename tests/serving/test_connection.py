@@ -135,6 +135,15 @@ async def test_so_is_the_next_head_of_a_connection(client: Client) -> None:
     assert (client.statuses, client.transport.closed) == (["200", "408"], True)
 
 
+@pytest.mark.parametrize(("rest", "told"), [(HEAD % 5 + b"x", ["408"]), (b"POST /", [])], ids=["body", "head"])
+async def test_so_is_what_comes_behind_another_request_in_one_read(
+    client: Client, rest: bytes, told: list[str]
+) -> None:
+    await client.send(HEAD % 0 + rest)
+    client.loop.pass_time(2 * PATIENCE)
+    assert (client.statuses, client.transport.closed) == (["200", *told], True)
+
+
 async def test_an_idle_connection_is_closed_without_a_word(client: Client) -> None:
     await client.send(HEAD % 0)
     client.loop.pass_time(75)
@@ -218,6 +227,12 @@ async def test_a_request_that_comes_whole_costs_no_timer(client: Client) -> None
     assert len(client.loop.timers) - made == 1, "that of an idle connection"
 
 
-async def test_nothing_is_left_of_a_connection_that_is_lost(client: Client) -> None:
-    client.connection.connection_lost(None)
+@pytest.mark.parametrize("sent", [b"", b"GET /", HEAD % 0])
+@pytest.mark.parametrize("error", [None, ConnectionResetError()])
+async def test_nothing_is_left_of_a_connection_that_is_lost(
+    client: Client, sent: bytes, error: Exception | None
+) -> None:
+    await client.send(sent)
+    assert client.loop.waiting
+    client.connection.connection_lost(error)
     assert not client.loop.waiting

@@ -99,6 +99,10 @@ BAD = [
 ]
 
 
+async def test_who_has_all_the_time_in_the_world_has_as_much_as_the_model_gives(bench):
+    assert (await bench.infer(1, parameters={"timeout": 10**400})).status == 200
+
+
 @pytest.mark.parametrize(("raw", "words"), BAD)
 async def test_bad_requests_are_the_clients_mistake(bench, raw, words):
     response = await bench.call("POST", INFER, raw)

@@ -11,11 +11,15 @@ import pytest
 import uvicorn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from uvicorn.server import ServerState
 
 from sloctl.board import BreakerCommand
+from sloctl.serving.http import HttpApp
 from sloctl.serving.refusing import Refuser, ServingConnection
+from sloctl.serving.tracing import RequestTracer
 from sloctl.telemetry import catalogue as c
+from sloctl.telemetry.tracing import provider
 
 INPUT = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}
 
@@ -44,13 +48,13 @@ class Wire(asyncio.Transport):
 class Caller:
     """A connection to a bench; what comes back, each answer as status, headers and body."""
 
-    def __init__(self, bench: Any) -> None:
+    def __init__(self, bench: Any, tracer: RequestTracer | None = None) -> None:
         config = uvicorn.Config(
             bench.app, ws="none", log_config=None, server_header=False, date_header=False, proxy_headers=False
         )
         config.load()
         self.wire = Wire()
-        self.connection = ServingConnection(config, ServerState(), Refuser(bench.plane, bench.app))
+        self.connection = ServingConnection(config, ServerState(), Refuser(bench.plane, bench.app, tracer))
         self.connection.connection_made(self.wire)
 
     def close(self) -> None:
@@ -109,8 +113,8 @@ SCENES = {
 async def callers() -> AsyncIterator[Any]:
     made: list[Caller] = []
 
-    def call(bench: Any) -> Caller:
-        made.append(Caller(bench))
+    def call(bench: Any, tracer: RequestTracer | None = None) -> Caller:
+        made.append(Caller(bench, tracer))
         return made[-1]
 
     yield call
@@ -257,6 +261,38 @@ async def test_a_refusal_waits_for_the_answer_before_it(bench: Any, callers: Any
     assert caller.wire.written == []
     bench.engines["fp32"].go.set()
     assert [status for status, _, _ in await asking] == [200, 503]
+
+
+async def test_a_refusal_has_the_span_that_the_application_gives_it(bench: Any, callers: Any) -> None:
+    exporter = InMemorySpanExporter()
+    spans = provider("", exporter)
+    tracer = RequestTracer(spans.get_tracer("test"), 1.0, bench.plane.clock)
+    bench.app = HttpApp(bench.plane, 1 << 20, tracer)
+    shed(bench)
+    caller, writes = callers(bench, tracer), []
+    for held in (False, True):
+        bench.model.refusing = int(held)
+        await caller.send(request({"priority": 3}))
+        writes.append(len(caller.wire.written))
+    spans.force_flush()
+    plain, written = [(each.name, each.attributes, each.status.status_code) for each in exporter.get_finished_spans()]
+    spans.shutdown()
+    assert (writes, written) == ([2, 1], plain)
+    assert (written[1]["sloctl.reason"], written[1]["sloctl.priority"]) == ("shed", 2)
+
+
+async def test_a_refusal_does_not_end_the_request_that_came_with_it(bench: Any, callers: Any) -> None:
+    bench.in_threads()
+    bench.engines["fp32"].go.clear()
+    bench.model.expect_refusals()
+    caller = callers(bench)
+    caller.connection.timeout_keep_alive = 0
+    asking = asyncio.ensure_future(caller.send(request({"timeout": 1}) + request(), answers=2))
+    while not bench.model._lane.jobs:  # noqa: ASYNC110  nobody sets an event for what it looks at
+        await asyncio.sleep(0.001)
+    assert (len(caller.wire.written), caller.wire.closed) == (1, False)
+    bench.engines["fp32"].go.set()
+    assert [status for status, _, _ in await asking] == [503, 200]
 
 
 async def test_requests_are_held_for_as_long_as_some_are_refused(bench: Any) -> None:
