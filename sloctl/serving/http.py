@@ -22,6 +22,7 @@ from sloctl.serving.variant import VERSION, Variant
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Answer = tuple[int, list[Header], bytes]  # status, headers and body
 
 log = structlog.get_logger("sloctl.serving")
 _JSON = (b"content-type", b"application/json")
@@ -68,51 +69,63 @@ class HttpApp:
         for name, model in plane.models.items():
             self.infer_paths[f"/v2/models/{name}/infer"] = model
             self.infer_paths[f"/v2/models/{name}/versions/{VERSION}/infer"] = model
+        self.infer_urls = frozenset(path.encode() for path in self.infer_paths)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answers one request."""
-        plane = self._plane
-        started = plane.clock()
-        model = self.infer_paths.get(scope["path"])
-        trace, reason = None, ""
-        try:
-            if model is not None and scope["method"] == "POST":
-                if self._tracer is not None:
-                    trace = self._tracer.begin(model.name, scope["headers"], started)
-                json_length, asked, body = await self._read(model, scope["headers"], receive)
-                call = _Call(body, json_length)
-                headers, body = await plane.infer(model, call, started, _client(receive), trace, asked)
-                status = 200
-            elif (shared := _SHARED.fullmatch(scope["path"])) is not None:
-                status, (headers, body) = 200, _json(await self._shared_memory(scope["method"], shared, receive))
-            else:
-                status, (headers, body) = 200, _json(self._answer(scope["method"], scope["path"]))
-        except RequestError as error:
-            if error.outcome == "cancelled":
-                return  # nobody is there to read an answer
-            status, reason, (headers, body) = error.status, error.reason, _error(error)
-        except Exception:
-            log.exception("request failed", path=scope["path"])
-            failed = RequestError(500, "internal error", outcome="error", reason="internal")
-            status, (headers, body) = 500, _error(failed)
-        if trace is not None and self._tracer is not None:
-            self._tracer.end(trace, scope["path"], status, reason)
+        path = scope["path"]
+        if path in self.infer_paths and scope["method"] == "POST":
+            found = await self.infer(path, scope["headers"], receive, _client(receive))
+        else:
+            found = await self._other(scope, receive)
+        if found is None:
+            return
+        status, headers, body = found
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
+    async def _other(self, scope: Message, receive: Receive) -> Answer | None:
+        try:
+            if (shared := _SHARED.fullmatch(scope["path"])) is not None:
+                return 200, *_json(await self._shared_memory(scope["method"], shared, receive))
+            return 200, *_json(self._answer(scope["method"], scope["path"]))
+        except RequestError as error:
+            return None if error is _STOPPED_HALFWAY else (error.status, *_error(error))
+        except Exception:
+            return _broken(scope["path"])
+
     # Inference
 
-    async def _read(
-        self, model: ModelService, headers: list[Header], receive: Receive
-    ) -> tuple[int | None, Asked, bytes]:
-        """The length of the JSON before binary tensors, what headers ask for, and the body."""
+    async def infer(
+        self, path: str, headers: list[Header], body: bytes | Receive, client: Client | None
+    ) -> Answer | None:
+        """The answer to an inference request, whose body may be still to come; None where nobody waits for it."""
+        plane, model, trace, reason = self._plane, self.infer_paths[path], None, ""
+        started = plane.clock()
+        if self._tracer is not None:
+            trace = self._tracer.begin(model.name, headers, started)
+        try:
+            call, asked = await self._read(model, headers, body)
+            answer: Answer = 200, *await plane.infer(model, call, started, client, trace, asked)
+        except RequestError as error:
+            if error.outcome == "cancelled":
+                return None
+            answer, reason = (error.status, *_error(error)), error.reason
+        except Exception:
+            answer = _broken(path)
+        if trace is not None and self._tracer is not None:
+            self._tracer.end(trace, path, answer[0], reason)
+        return answer
+
+    async def _read(self, model: ModelService, headers: list[Header], body: bytes | Receive) -> tuple[_Call, Asked]:
+        """The request, and what its headers ask for."""
         try:
             json_length, asked = self.check_headers(headers)
-            message = await receive()
-            body = message.get("body", b"")
-            if message.get("more_body") or message["type"] == "http.disconnect" or len(body) > self._max_body:
-                body = await self._rest(message, receive)
-            return json_length, asked, body
+            if not isinstance(body, bytes):
+                body = await self._rest(await body(), body)
+            elif len(body) > self._max_body:
+                raise self._too_large()
+            return _Call(body, json_length), asked
         except RequestError as error:
             self._plane.count(model, error.outcome)
             raise
@@ -270,6 +283,12 @@ def told(message: str, reason: str, wait: int | None) -> tuple[list[Header], byt
         headers.append((b"retry-after", b"%d" % -(-wait // 1000)))
         headers.append((b"retry-after-ms", b"%d" % wait))
     return headers, body
+
+
+def _broken(path: str) -> Answer:
+    log.exception("request failed", path=path)
+    failed = RequestError(500, "internal error", outcome="error", reason="internal")
+    return 500, *_error(failed)
 
 
 def _error(error: RequestError) -> tuple[list[Header], bytes]:

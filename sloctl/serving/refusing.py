@@ -1,19 +1,13 @@
 """Refusals at the connection: what is refused anyway is answered before there is a task for it.
 
 Under overload most requests are refused, and what that costs the event loop is missing for those that are served. So
-while a model refuses requests, one that came whole in a single read is held back until it is known whether it would be
-refused. If so the answer is written at once. If only letting it in can tell, it goes the way of all others, as though
-it had not been held.
+while a model refuses requests, the connection (`exchange`) asks first whether one that came whole would be refused. If
+so the answer is written at once. If only letting it in can tell, it is answered like all others.
 """
 
 from functools import lru_cache
 from http import HTTPStatus
 
-from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
-
-from sloctl.connection import Connection
 from sloctl.serving.dataplane import DataPlane
 from sloctl.serving.decode import parse_parameters
 from sloctl.serving.encode import Header
@@ -53,70 +47,6 @@ class Refuser:
             trace.priority, trace.outcome = priority, error.outcome
             self._tracer.end(trace, url.decode(), error.status, error.reason)
         return _written(error.status, error.message, error.reason, error.retry_after_ms)
-
-
-class ServingConnection(Connection):
-    """A connection of the data plane: holds a request back while it is being read, and asks the refuser about it."""
-
-    _held: list[bytes] | None = None  # the parts of its body
-
-    def __init__(self, config: Config, state: ServerState, refuser: Refuser) -> None:
-        super().__init__(config, state, {})
-        self._refuser = refuser
-
-    def data_received(self, data: bytes) -> None:
-        """Parses what came; a request that is not whole is not held any longer."""
-        Connection.data_received(self, data)
-        if self._held is not None:
-            self._let_go(self._held)
-
-    def on_headers_complete(self) -> None:
-        """Holds the request back, if it may be refused."""
-        if self._refuser.expects(self.url) and self._plain():
-            self._held = []
-        else:
-            HttpToolsProtocol.on_headers_complete(self)
-
-    def _plain(self) -> bool:
-        """Whether it is a POST like all others, nothing is to be answered before it, and its client reads."""
-        parser, cycle = self.parser, self.cycle
-        return (
-            (cycle is None or cycle.response_complete)
-            and parser.get_method() == b"POST"
-            and parser.get_http_version() == "1.1"
-            and parser.should_keep_alive()
-            and not (parser.should_upgrade() or self.expect_100_continue or self.flow.write_paused)
-        )
-
-    def on_body(self, body: bytes) -> None:
-        """A part of the body."""
-        if self._held is not None:
-            self.discount(body)
-            self._held.append(body)
-        else:
-            Connection.on_body(self, body)
-
-    def on_message_complete(self) -> None:
-        """The request is whole: it is refused, or handed on."""
-        held = self._held
-        if held is not None:
-            body = held[0] if len(held) == 1 else b"".join(held)
-            answer = self._refuser.answer(self.url, self.headers, body)
-            if answer is not None:
-                self._held = None
-                self.end_request()
-                self.transport.write(answer)
-                self.on_response_complete()
-                return
-            self._let_go(held)
-        Connection.on_message_complete(self)
-
-    def _let_go(self, held: list[bytes]) -> None:
-        self._held = None
-        self._unset_keepalive_if_required()  # one that came with it may have been refused
-        HttpToolsProtocol.on_headers_complete(self)
-        for part in held:
-            HttpToolsProtocol.on_body(self, part)
 
 
 @lru_cache(_REMEMBERED)

@@ -26,13 +26,14 @@ from sloctl.config.runtime import Runtime
 from sloctl.serving.asked import Headers
 from sloctl.serving.dataplane import DataPlane
 from sloctl.serving.door import Door
+from sloctl.serving.exchange import ServingConnection
 from sloctl.serving.http import HttpApp
 from sloctl.serving.liveness import Liveness, Verdict
 from sloctl.serving.loader import Hosting, Loader
 from sloctl.serving.model import ModelService
 from sloctl.serving.prober import Prober
 from sloctl.serving.profiling import Profiler
-from sloctl.serving.refusing import Refuser, ServingConnection
+from sloctl.serving.refusing import Refuser
 from sloctl.serving.registry import Record, Regions
 from sloctl.serving.tracing import RequestTracer
 from sloctl.serving.worker import EngineThread
@@ -96,12 +97,12 @@ class Process:
         tenants = Tenants(daemon.tenants, len(daemon.hosts)) if daemon.tenants else None
         self._plane = DataPlane(board, self._models, classes, regions, headers=Headers(daemon), tenants=tenants)
         tracer, most = self._make_tracer(), daemon.serving.max_body_bytes
-        app = HttpApp(self._plane, most, tracer)
-        self._refuser = Refuser(self._plane, app, tracer)
+        self._app = HttpApp(self._plane, most, tracer)
+        self._refuser = Refuser(self._plane, self._app, tracer)
         self._rpc = _rpc(self._plane, daemon.serving.host, grpc_port, most, tracer)
         self._server = _Server(
             uvicorn.Config(
-                app,
+                self._app,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -157,7 +158,7 @@ class Process:
         config.load()
 
         def protocol() -> asyncio.Protocol:
-            return ServingConnection(config, state, self._refuser)
+            return ServingConnection(config, state, self._app, self._refuser)
 
         return Door(sock, protocol, self._status, self._others, lambda: len(state.connections), self._serves)
 
