@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -304,7 +305,11 @@ def live(daemon):
         assert daemon.post("/api/v1/reload", {})[0] == 200
     override = {"model": "tiny", "kind": "variant", "value": "rough", "expires": "2s"}
     assert daemon.post("/api/v1/overrides", override)[0] == 201
-    os.kill(daemon.pid("data"), 9)
+    data = daemon.pid("data")
+    os.kill(data, signal.SIGSTOP)  # killed at once it may be back before anybody has looked
+    until(lambda: daemon.metric("sloctl_plane_up", plane="data") == 0, 8, "the data plane is down")
+    time.sleep(1.5)  # a scrape and a half
+    os.kill(data, signal.SIGKILL)
     daemon.wait_ready(20)
     with Clients(daemon, 5):
         until(lambda: daemon.status()["models"][0]["variant"] == "exact", 20, "precision comes back")

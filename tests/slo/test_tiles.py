@@ -84,7 +84,7 @@ class Prometheus:
 @given(st.data())
 def test_everything_within_reach_is_asked_for_once_and_what_came_late_is_asked_for_again(data: st.DataObject) -> None:
     """Whatever the order and the gaps, at the end each tile that was there when it settled has been taken once."""
-    span, late = 60, 300.0
+    span, late = 60, 420.0  # seconds; a tile is there 360 s after its end at the latest, with the pauses and lags below
     coverage, prometheus = Coverage(span, 3600.0, late), Prometheus()
     taken: list[int] = []
     now = float(T)
