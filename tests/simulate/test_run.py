@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from sloctl.policy.trace import read
 from sloctl.simulate.facts import SimulatedFacts
@@ -12,6 +14,7 @@ from sloctl.simulate.load import Course, Scale, Shape, length_of, recorded, synt
 from sloctl.simulate.plant import Plant
 from sloctl.simulate.run import simulate
 
+ROOT = Path(__file__).parents[2]
 SCALE = Scale.of([500.0, 1000.0], margin=0.15, cooldown=300.0)
 
 
@@ -123,6 +126,18 @@ def test_the_breaker_of_a_variant_is_as_it_was_recorded(setup, state, switches) 
     rows = [{("offered_rate", ()): 600.0, ("breaker", ("int8",)): state} for _ in range(30)]
     result = simulate(setup, recorded([1000.0 + second for second in range(30)], rows, setup.classes, 1.0))
     assert result.switches == switches
+
+
+@pytest.mark.parametrize(
+    "name", ["rules/policies/planner", "rules/policies/precision-and-shed", "examples/digits/policy"]
+)
+def test_what_is_shipped_gives_up_precision_before_requests_where_the_device_is_slow(setup, name) -> None:
+    """A faster variant carries all of it, also while the device runs at 60 %."""
+    text = (ROOT / f"{name}.yaml").read_text()
+    policy = setup.policy.model_validate(yaml.load(text, yaml.CSafeLoader))
+    result = simulate(replace(setup, policy=policy), synthetic(Shape.SLOW_DEVICE, SCALE, 3, 1200.0, 0.25, 0))
+    assert ups_and_downs(result)[0].action == "precision:down"
+    assert result.in_time >= 0.995 * result.offered
 
 
 def test_a_dry_run_decides_and_switches_nothing(setup) -> None:
