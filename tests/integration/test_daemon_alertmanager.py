@@ -64,6 +64,7 @@ def outage(daemon, load):
     load(daemon, pause=0.02)
 
 
+@pytest.mark.slow
 def test_an_alert_fires_and_resolves(served, monitoring, load, tmp_path):
     manager = monitoring(Alertmanager(tmp_path / "am"))
     daemon = served(manager.url)
@@ -115,6 +116,7 @@ def test_the_alerts_of_a_daemon_that_is_gone_end_by_themselves(served, monitorin
     until(lambda: not manager.named(*PAGE), 15, "it has ended after four resend intervals")
 
 
+@pytest.mark.slow
 @needs_prometheus
 def test_what_prometheus_and_the_daemon_say_is_one_alert(served, monitoring, load, tmp_path):
     manager = monitoring(Alertmanager(tmp_path / "am"))

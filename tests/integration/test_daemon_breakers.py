@@ -120,6 +120,7 @@ def test_when_all_fail_the_models_breaker_opens_and_closes_gradually(alone, clie
     until(refuses_no_more, 15, "all are served")
 
 
+@pytest.mark.slow
 def test_the_health_fallback_of_the_control_plane_and_the_data_plane_agree(daemon, clients):
     both = daemon(faultInjection=True, models=MODELS, policy=POLICY)
     load = clients(both)

@@ -153,7 +153,8 @@ def variant(served):
     return served.status()["models"][0]["variant"]
 
 
-@pytest.mark.parametrize("name", ["prometheus", pytest.param("victoria-metrics", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["prometheus", "victoria-metrics"])
 def test_a_fleets_slo_drives_the_policy_and_without_data_it_holds(daemon, start, fleet, name):
     server = start(name, fleet)
     served = daemon(slos=SLO, policy=POLICY, prometheus=source(server))
@@ -175,6 +176,7 @@ def test_a_fleets_slo_drives_the_policy_and_without_data_it_holds(daemon, start,
     until(lambda: variant(served) == "exact", 40, "the burn is over")
 
 
+@pytest.mark.slow
 def test_what_a_prometheus_has_seen_can_be_gone_over_again(start, fleet, tmp_path):
     server = start("prometheus", fleet)
     fleet.bad = 60
@@ -190,6 +192,7 @@ def test_what_a_prometheus_has_seen_can_be_gone_over_again(start, fleet, tmp_pat
     assert max(alert["burnRate"] for alert in alerts) == pytest.approx(60, rel=0.2)
 
 
+@pytest.mark.slow
 def test_secrets_come_from_files_over_tls_and_a_wrong_one_is_told(daemon, start, fleet, tmp_path):
     key, certificate = tmp_path / "key.pem", tmp_path / "ca.pem"
     make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]

@@ -29,6 +29,7 @@ def asked(prometheus, expression):
     return float(found[0]["value"][1]) if found else None
 
 
+@pytest.mark.slow
 def test_ratios_burn_rates_budget_and_alerts_are_the_same(daemon, tmp_path):
     models = [{**MODEL, "breaker": {"enabled": False}}]
     hourly = SLOS.replace("30d", "1h")

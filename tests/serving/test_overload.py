@@ -41,6 +41,7 @@ def good(ended: Iterable[Ended], start: float, end: float, priority: int | None 
     return sum(each.outcome == "ok" and each.seconds <= OBJECTIVE for each in chosen) / (end - start)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("limit", ["gradient", "aimd", "off"])
 @pytest.mark.parametrize("times", GOALS)

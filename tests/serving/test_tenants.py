@@ -53,6 +53,7 @@ def test_a_tenfold_flood_of_one_does_not_touch_another_and_what_is_left_is_its_o
     assert rate(busy, "flood", 2.0, 5.0, "overloaded") > 8 * CAPACITY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("bounded", BOUNDED)
 def test_two_that_both_flood_have_parts_by_their_weights(case, bounded, seed):

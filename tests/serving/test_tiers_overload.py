@@ -88,6 +88,7 @@ def test_a_learned_limit_counts_what_is_in_flight_on_its_variant(case):
     assert {each.outcome for each in burst.ended} == {"ok"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_flood_of_low_requests_on_int8_does_not_touch_high_ones_on_fp32(case, seed):
     tiered = case(FP32, AS_MODEL, AS_MODEL, INT8)

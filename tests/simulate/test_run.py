@@ -32,6 +32,7 @@ def test_a_seed_gives_the_same_result_and_another_another(setup) -> None:
     assert first.offered != other.offered
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("shape", "least", "most"), [("step", 1, 1), ("ramp", 1, 1), ("noise", 0, 2)])
 def test_a_rise_gives_one_switch_and_noise_at_most_two_an_hour(setup, shape, least, most, seed) -> None:
@@ -39,6 +40,7 @@ def test_a_rise_gives_one_switch_and_noise_at_most_two_an_hour(setup, shape, lea
     assert least <= result.switches <= most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", list(Shape))
 def test_no_course_brings_anything_back_inside_the_cooldown(setup, shape) -> None:
     result = simulate(setup, course(shape, seed=7, length=2 * 3600.0))
