@@ -45,7 +45,7 @@ class Policy:
 
 POLICIES = (
     Policy(ROOT / "rules/policies/planner.yaml", 0.15),
-    Policy(ROOT / "examples/digits/policy.yaml", 0.1),
+    Policy(ROOT / "examples/digits/policy.yaml", 0.2),
 )
 
 
