@@ -45,7 +45,7 @@ class Exchange:
             found = await app.infer(path, headers, body, self)
             if connection.flow.write_paused and not self.disconnected:
                 await connection.flow.drain()
-            if found is not None and not self.disconnected:
+            if found is not None and not connection.transport.is_closing():  # known before `disconnected` is
                 self._write(*found)
         finally:
             if not self.response_complete:
@@ -82,6 +82,11 @@ class ServingConnection(Connection):
         self._app = app
         self._refuser = refuser
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
+        super().connection_lost(exc)
+        self.cycle = None  # type: ignore[assignment]  # which knows its connection: both would wait for the collector
+
     def data_received(self, data: bytes) -> None:
         """Parses what came; a request that is not whole is not held any longer."""
         Connection.data_received(self, data)
@@ -90,6 +95,7 @@ class ServingConnection(Connection):
 
     def on_headers_complete(self) -> None:
         """Holds the request back, if the connection could answer it by itself."""
+        self._unset_keepalive_if_required()  # that of one which came with it and was refused
         if self.url in self._app.infer_urls and self._plain():
             self._held = []
         else:
@@ -130,7 +136,6 @@ class ServingConnection(Connection):
             self.transport.write(refusal)
             self.on_response_complete()
             return
-        self._unset_keepalive_if_required()  # that of one which came with it and was refused
         exchange = self.cycle = Exchange(self)  # type: ignore[assignment]  # as much of a cycle as is asked about
         task = self.loop.create_task(exchange.run(self._app, url.decode(), self.headers, body))
         self.tasks.add(task)
@@ -138,7 +143,6 @@ class ServingConnection(Connection):
 
     def _let_go(self, held: list[bytes]) -> None:
         self._held = None
-        self._unset_keepalive_if_required()
         HttpToolsProtocol.on_headers_complete(self)
         for part in held:
             HttpToolsProtocol.on_body(self, part)

@@ -1,7 +1,9 @@
 """Requests that come whole: the connection answers them as the application does, through ASGI, those in parts."""
 
 import asyncio
+import gc
 import json
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -135,3 +137,26 @@ async def test_what_is_broken_is_a_500_and_the_connection_goes_on(call: Any, mon
         ((status, _, body),) = await caller.send(request())
     assert (status, json.loads(body)["reason"]) == (500, "internal")
     assert [status for status, _, _ in await caller.send(request())] == [200]
+
+
+async def test_nothing_is_written_to_a_transport_that_closed_and_has_not_said_so_yet(call: Any) -> None:
+    bench, caller = await call()
+    caller.connection.data_received(request())
+    (task,) = caller.connection.tasks
+    caller.wire.closed = True
+    await task
+    assert (caller.wire.written, bench.model.inflight) == ([], 0)
+
+
+async def test_a_connection_that_is_gone_does_not_wait_for_the_garbage_collector(bench: Any) -> None:
+    caller = Caller(bench)
+    assert [status for status, _, _ in await caller.send(request())] == [200]
+    await asyncio.sleep(0)
+    there = weakref.ref(caller.connection)
+    gc.disable()
+    try:
+        caller.close()
+        del caller
+        assert there() is None
+    finally:
+        gc.enable()

@@ -210,13 +210,14 @@ async def test_a_refusal_has_the_span_that_the_application_gives_it(bench: Any, 
     assert (written[1]["sloctl.reason"], written[1]["sloctl.priority"]) == ("shed", 2)
 
 
-async def test_a_refusal_does_not_end_the_request_that_came_with_it(bench: Any, callers: Any) -> None:
+@pytest.mark.parametrize("way", [b"/infer", b"/infer?through=ASGI"])
+async def test_a_refusal_does_not_end_the_request_that_came_with_it(bench: Any, callers: Any, way: bytes) -> None:
     bench.in_threads()
     bench.engines["fp32"].go.clear()
     bench.model.expect_refusals()
     caller = callers(bench)
     caller.connection.timeout_keep_alive = 0
-    asking = asyncio.ensure_future(caller.send(request({"timeout": 1}) + request(), answers=2))
+    asking = asyncio.ensure_future(caller.send(request({"timeout": 1}) + request().replace(b"/infer", way), answers=2))
     while not bench.model._lane.jobs:  # noqa: ASYNC110  nobody sets an event for what it looks at
         await asyncio.sleep(0.001)
     assert (len(caller.wire.written), caller.wire.closed) == (1, False)
