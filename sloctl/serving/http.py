@@ -1,5 +1,6 @@
 """V2 over HTTP, as a bare ASGI callable: a framework's routing would cost more than the inference."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
@@ -12,7 +13,7 @@ from sloctl.serving.asked import Asked, twice
 from sloctl.serving.dataplane import DataPlane
 from sloctl.serving.decode import Envelope, Wanted, parse
 from sloctl.serving.encode import Header
-from sloctl.serving.errors import RequestError, invalid
+from sloctl.serving.errors import RequestError, draining, invalid
 from sloctl.serving.model import ModelService
 from sloctl.serving.pending import Client
 from sloctl.serving.registry import Kind
@@ -111,6 +112,9 @@ class HttpApp:
             if error.outcome == "cancelled":
                 return None
             answer, reason = (error.status, *_error(error)), error.reason
+        except asyncio.CancelledError:  # by the server, when its patience with those in flight is at an end
+            stopped = draining("the server stops and waits no longer")
+            answer, reason = (stopped.status, *_error(stopped)), stopped.reason
         except Exception:
             answer = _broken(path)
         if trace is not None and self._tracer is not None:

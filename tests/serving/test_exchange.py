@@ -113,17 +113,22 @@ async def test_a_server_that_stops_answers_first_and_says_that_it_closes(call: A
     assert (status, headers["connection"], caller.wire.closed) == (200, "close", True)
 
 
-async def test_an_exchange_that_is_cut_off_closes_its_connection(call: Any) -> None:
+@pytest.mark.parametrize("cut", [0, 3], ids=["whole", "in parts"])
+async def test_what_runs_for_longer_than_a_server_that_stops_waits_is_told_so(call: Any, cut: int) -> None:
     bench, caller = await call()
     bench.in_threads()
     bench.engines["fp32"].go.clear()
-    caller.connection.data_received(request())
-    await asyncio.sleep(0.01)
+    sent = request()
+    asking = asyncio.ensure_future(caller.send(*filter(None, (sent[: len(sent) - cut], sent[len(sent) - cut :]))))
+    while not bench.model._lane.jobs:  # noqa: ASYNC110  nobody sets an event for what it looks at
+        await asyncio.sleep(0.001)
+    caller.connection.shutdown()
     (task,) = caller.connection.tasks
     task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    ((status, headers, body),) = await asking
     bench.engines["fp32"].go.set()
-    assert (caller.wire.closed, caller.wire.written, bench.model.inflight) == (True, [], 0)
+    assert (status, headers["connection"], json.loads(body)["reason"]) == (503, "close", "draining")
+    assert (caller.wire.closed, bench.model.inflight) == (True, 0)
 
 
 async def test_what_is_broken_is_a_500_and_the_connection_goes_on(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
