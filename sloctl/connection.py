@@ -51,8 +51,16 @@ class Connection(HttpToolsProtocol):
                 self._watch()
         elif self._look is not None:
             self._unwatch()
+            self._idle()
         if self._besides > MOST_HEAD:
             self._refuse(_TOO_LARGE)
+
+    def _idle(self) -> None:
+        """Counts idle time after a request whose answer came before its end, which stopped uvicorn's count."""
+        if self.cycle is not None and self.cycle.response_complete and self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def on_body(self, body: bytes) -> None:
         """A part of the body, which the application bounds by itself."""

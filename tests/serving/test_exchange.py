@@ -165,3 +165,11 @@ async def test_a_connection_that_is_gone_does_not_wait_for_the_garbage_collector
         assert there() is None
     finally:
         gc.enable()
+
+
+async def test_a_connection_is_idle_after_a_request_that_ends_behind_its_answer(call: Any) -> None:
+    _, caller = await call()
+    sent = request(None, "content-encoding: gzip")
+    assert [status for status, _, _ in await caller.send(sent[:-3])] == [415]
+    caller.connection.data_received(sent[-3:])
+    assert caller.connection.timeout_keep_alive_task is not None
