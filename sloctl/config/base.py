@@ -10,6 +10,15 @@ from pydantic.alias_generators import to_camel
 FROM_FILE = {"from_file": True}
 """Validation context of what a person wrote, in which a duration without a unit is refused."""
 
+
+class FieldError(ValueError):
+    """A validator's complaint about a field within what it looks at: `place` leads there, names as in YAML."""
+
+    def __init__(self, message: str, *place: str | int) -> None:
+        super().__init__(message)
+        self.place = place
+
+
 _UNITS = {
     unit: Decimal(s) for unit, s in (("ms", "0.001"), ("s", 1), ("m", 60), ("h", 3600), ("d", 86400), ("w", 604800))
 }

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sloctl.config.base import Bytes, Duration, Model, format_duration
+from sloctl.config.base import Bytes, Duration, FieldError, Model, format_duration
 from sloctl.config.tenants import HeaderName, TenantsConfig
 from sloctl.config.urls import Url, is_loopback, is_private
 
@@ -208,7 +208,8 @@ class ModelConfig(Model):
         for name, sizes in (("preferred", self.preferred_batch_sizes), ("allowed", self.allowed_batch_sizes)):
             beyond = [size for size in sizes if size > self.max_batch]
             if beyond:
-                raise ValueError(f"{name}BatchSizes has {beyond[0]}; expected sizes up to maxBatch, {self.max_batch}")
+                said = f"{name}BatchSizes has {beyond[0]}; expected sizes up to maxBatch, {self.max_batch}"
+                raise FieldError(said, f"{name}BatchSizes", sizes.index(beyond[0]))
         return self
 
     @property
@@ -354,18 +355,18 @@ class DaemonConfig(Model):
         names = [model.name for model in self.models]
         if len(set(names)) != len(names):
             raise ValueError("a model is named twice")
-        for model in self.models:
-            for name in model.client_precision if isinstance(model.client_precision, list) else ():
-                if name not in self.priorities:
-                    raise ValueError(f"clientPrecision of {model.name!r}: {name!r} is not among priorities")
         if self.default_priority not in self.priorities:
-            raise ValueError(f"defaultPriority {self.default_priority!r} is not among priorities")
-        for model in self.models:
-            unknown = [name for name in model.admission.reserved if name not in self.priorities]
-            if unknown:
-                raise ValueError(
-                    f"model {model.name!r} reserves a share for {unknown[0]!r}, which is not among priorities"
-                )
+            said = f"defaultPriority {self.default_priority!r} is not among priorities"
+            raise FieldError(said, "defaultPriority")
+        for at, model in enumerate(self.models):
+            for number, name in enumerate(model.client_precision if isinstance(model.client_precision, list) else ()):
+                if name not in self.priorities:
+                    said = f"clientPrecision of {model.name!r}: {name!r} is not among priorities"
+                    raise FieldError(said, "models", at, "clientPrecision", number)
+            for name in model.admission.reserved:
+                if name not in self.priorities:
+                    said = f"model {model.name!r} reserves a share for {name!r}, which is not among priorities"
+                    raise FieldError(said, "models", at, "admission", "reserved", name)
         headers = [self.serving.priority_header, self.serving.timeout_header, self.tenants and self.tenants.header]
         given = [header for header in headers if header]
         if len(set(given)) != len(given):

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from yaml import Node
 
-from sloctl.config.base import FROM_FILE, Model, format_duration
+from sloctl.config.base import FROM_FILE, FieldError, Model, format_duration
 from sloctl.config.problems import Code, Problem
 from sloctl.config.sources import Document, Loc
 
@@ -43,7 +43,7 @@ def validated(document: Document, model: type[M]) -> tuple[M | None, list[Proble
     try:
         return _validate(document.value, model), []
     except ValidationError as error:
-        details = error.errors(include_url=False)
+        details = _details(error)
     return None, _joined([_problem(document, model, detail) for detail in details])
 
 
@@ -56,12 +56,22 @@ def salvaged(document: Document, model: type[M]) -> M | None:
     try:
         return _validate(value, model)
     except ValidationError as error:
-        for detail in error.errors(include_url=False):
+        for detail in _details(error):
             _drop(value, located(document, detail["loc"]))
     try:
         return _validate(value, model)
     except ValidationError:
         return None
+
+
+def _details(error: ValidationError) -> list[ErrorDetails]:
+    """The single errors, each at its place as far as that is known."""
+    details = error.errors(include_url=False)
+    for detail in details:
+        raised = detail.get("ctx", {}).get("error")
+        if isinstance(raised, FieldError):
+            detail["loc"] += raised.place
+    return details
 
 
 def _validate(value: Any, model: type[M]) -> M:

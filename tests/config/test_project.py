@@ -21,7 +21,7 @@ SPOILT = {
     "an unknown field with a suggestion": (
         "slo", "budgetingMethod:", "budgettingMethod:", 15, 3, Code.UNKNOWN_FIELD, 'did you mean "budgetingMethod"?'),
     "a field in snake case is the same field, so its value is checked": (
-        "daemon", "models:", "default_priority: urgent\nmodels:", 1, 1, Code.INVALID_VALUE, "defaultPriority 'urgent'"),
+        "daemon", "models:", "default_priority: urgent\nmodels:", 5, 19, Code.INVALID_VALUE, "defaultPriority 'urgent'"),
     "a missing field, at the mapping that lacks it": (
         "policy", "  model: digits\n", "", 4, 1, Code.MISSING_FIELD, 'missing field "model" in spec'),
     "a missing field of an item of a list": (
@@ -133,6 +133,17 @@ SPOILT = {
     "a zone that there is not": (
         "policy", 'burn_rate("digits-latency", "5m")', 'time_of_day("Europe/Bonn")', 9, 23,
         Code.INVALID_EXPRESSION, "is no time zone here"),
+    "a share for a class that there is not": (
+        "daemon", "models:", "models:\n- {name: m, variants: [a], admission: {reserved: {high: 0.1, vip: 0.1}}}", 6, 67,
+        Code.INVALID_VALUE, "'vip', which is not among priorities"),
+    "a precision of one's own for a class that there is not": (
+        "daemon", "models:", "models:\n- {name: m, variants: [a], clientPrecision: [high, vip]}", 6, 52,
+        Code.INVALID_VALUE, "'vip' is not among priorities"),
+    "a default class that there is not": (
+        "daemon", "models:", "defaultPriority: vip\nmodels:", 5, 18, Code.INVALID_VALUE, "'vip' is not among"),
+    "a batch beyond the largest": (
+        "daemon", "models:", "models:\n- {name: m, variants: [a], maxBatch: 8, preferredBatchSizes: [4, 16]}", 6, 66,
+        Code.INVALID_VALUE, "preferredBatchSizes has 16"),
     "a model twice": (
         "daemon", "models:", "models:\n- {name: digits, variants: [a]}", 1, 1, Code.INVALID_VALUE, "named twice"),
 }  # fmt: skip

@@ -368,7 +368,9 @@ async def test_who_cannot_run_takes_nobodys_place(make, request_, status):
     assert [answer.status for answer in answers] == [200, status, 503 if status == 200 else 200]
 
 
-async def test_a_request_that_expires_in_the_queue_never_reaches_the_engine(bench):
+async def test_a_request_that_expires_in_the_queue_never_reaches_the_engine(make):
+    bench = make(hang_after=60.0)
+    await bench.load()
     bench.in_threads()
     engine = bench.engines["fp32"]
     engine.go.clear()
