@@ -21,13 +21,13 @@ def test_what_cannot_be_in_time_never_reaches_a_slow_device_and_is_let_in_once_i
     served = daemon(faultInjection=True)
     faults(served, "slow")  # 200 ms a batch, where 10 µs were measured
 
-    def refused():
-        status, _, body = served.infer(within(100))
+    def refused(milliseconds=100):
+        status, _, body = served.infer(within(milliseconds))
         return status == 503 and json.loads(body)["reason"] == "deadline"
 
     until(refused, 20, "it is believed that batches take 200 ms")
     ran = served.metric("sloctl_inferences_total", variant="exact")
-    assert refused()
+    assert refused(50)  # with room: what is believed fades from one tick to the next
     assert served.infer()[0] == 200, "with more time it is answered"
     served.wait_metric(ran + 1, "sloctl_inferences_total", variant="exact")
     assert served.metric("sloctl_requests_total", outcome="deadline") >= 2
