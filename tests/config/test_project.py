@@ -21,7 +21,7 @@ SPOILT = {
     "an unknown field with a suggestion": (
         "slo", "budgetingMethod:", "budgettingMethod:", 15, 3, Code.UNKNOWN_FIELD, 'did you mean "budgetingMethod"?'),
     "a field in snake case is the same field, so its value is checked": (
-        "daemon", "models:", "default_priority: urgent\nmodels:", 5, 19, Code.INVALID_VALUE, "defaultPriority 'urgent'"),
+        "daemon", "models:", "default_priority: urgent\nmodels:", 5, 19, Code.INVALID_VALUE, "'urgent' is not among"),
     "a missing field, at the mapping that lacks it": (
         "policy", "  model: digits\n", "", 4, 1, Code.MISSING_FIELD, 'missing field "model" in spec'),
     "a missing field of an item of a list": (
